@@ -1,0 +1,1 @@
+"""GENRE: recommendations from fine-tuned language models. `docs/architecture.md` shows the whole."""

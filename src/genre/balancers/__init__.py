@@ -1,0 +1,16 @@
+"""Balancers: how the losses of several tasks become one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Balancer(Protocol):
+    """One way to weigh."""
+
+    def build(self, weights: dict[str, float]) -> nn.Module:
+        """A module ``(losses by head) -> one loss``, with ``weights`` from the configuration; may hold parameters."""
+        ...

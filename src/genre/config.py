@@ -1,0 +1,189 @@
+"""The configuration: one typed section a stage. `genre.configfile` reads it from YAML."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Annotated, Any, Literal, dataclass_transform
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
+
+from genre.adapters import Adapter
+from genre.backbones import Backbone
+from genre.balancers import Balancer
+from genre.component import CONFIG, Slot
+from genre.datasets import Reader
+from genre.filters import Filter
+from genre.heads import Head
+from genre.metrics import Metric
+from genre.scorers import Scorer
+from genre.sources import Source
+from genre.splits import Split
+from genre.users import UserEncoder
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Dropout = Annotated[float, Field(ge=0, lt=1)]
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field, field))
+def section(cls: type[Any]) -> Any:
+    """A part of the configuration: immutable, unknown keys refused, every field documented."""
+    return dataclass(cls, config=CONFIG, kw_only=True, frozen=True)
+
+
+def slot(kind: str, default: Any) -> Any:
+    """A field's default: the component that ``default`` names, built when it is first needed."""
+    if isinstance(default, list):
+        return field(default_factory=lambda: [Slot(kind).build(one) for one in default])
+    return field(default_factory=lambda: Slot(kind).build(default))
+
+
+@section
+class DataSection:
+    """Where the log comes from and how it is divided."""
+
+    reader: Annotated[Reader, Slot("datasets")]
+    """The format of the log and where it lies."""
+    split: Annotated[Split, Slot("splits")] = slot("splits", "last")
+    """Which interactions train, validate and test."""
+    max_rejected: Share = 0.05
+    """Stop when more than this share of the rows cannot be used; larger is more forgiving."""
+
+
+@section
+class ModelSection:
+    """The model: backbone, adapter, user encoder, task heads."""
+
+    formulation: Literal["two_tower"] = "two_tower"
+    """How people and items meet: ``two_tower`` makes a vector of each, so that all items can be ranked at once."""
+    backbone: Annotated[Backbone, Slot("backbones")] = slot("backbones", "minilm")
+    """The pretrained language model."""
+    adapter: Annotated[Adapter, Slot("adapters")] = slot("adapters", "lora")
+    """Which of its weights are fine-tuned, and how."""
+    template: str = "{title}"
+    """An item's text: words in braces are columns of the items table; an empty column leaves nothing behind."""
+    max_tokens: Annotated[int, Field(ge=4, le=512)] = 48
+    """Longest item text, in tokens, the rest is cut; larger sees more of the text and costs time in proportion."""
+    pooling: Literal["mean", "first", "attention"] = "mean"
+    """How token vectors become one: their mean, the first ([CLS]) token, or learned attention weights."""
+    dim: PositiveInt = 128
+    """Length of item and user vectors; larger can hold more and over-fits sooner."""
+    text: bool = True
+    """Whether item vectors are made from text; without it the language model is not used at all."""
+    ids: bool = True
+    """Whether item vectors also have a learned part for each item: what people do with it beyond what its text says."""
+    id_dropout: Dropout = 0.2
+    """Share of items trained without that part in each step, so that text alone works; larger helps new items."""
+    user: Annotated[UserEncoder, Slot("users")] = slot("users", "transformer")
+    """How a history becomes a user vector."""
+    max_history: PositiveInt = 50
+    """Latest events of a history that are read; larger remembers more and costs time."""
+    heads: dict[str, Annotated[Head, Slot("heads")]] = field(
+        default_factory=lambda: {"next": Slot("heads").build("next_item")}
+    )
+    """The tasks, by name, learned together."""
+    balance: Annotated[Balancer, Slot("balancers")] = slot("balancers", "fixed")
+    """How the tasks' losses are weighed."""
+    dropout: Dropout = 0.2
+    """Share of values set to zero while training, in the user encoder and before it; larger over-fits less."""
+
+
+@section
+class LearningRates:
+    """Step sizes of the optimizer; larger learns faster until it diverges."""
+
+    backbone: PositiveFloat = 2e-4
+    """For the language model's trained weights."""
+    rest: PositiveFloat = 1e-3
+    """For everything else."""
+
+
+@section
+class EarlyStopping:
+    """When to stop: at the best validation result."""
+
+    metric: str = "ndcg@10"
+    """Any metric of the evaluation, ``name@k`` or ``head.name`` (``rating.rmse``)."""
+    patience: PositiveInt = 5
+    """Epochs without a better result before stopping; larger waits longer."""
+
+
+@section
+class TrainSection:
+    """How the model is trained: first all but the language model, then everything that the adapter opens."""
+
+    warmup_epochs: NonNegativeInt = 30
+    """Most epochs with the language model held still; cheap, as its text vectors are computed once."""
+    epochs: NonNegativeInt = 5
+    """Most epochs of fine-tuning the language model with the rest; 0 leaves it as it came."""
+    batch_size: PositiveInt = 64
+    """Users a step; larger is steadier, faster an epoch, and takes fewer steps."""
+    lr: LearningRates = field(default_factory=LearningRates)
+    """Learning rates."""
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """AdamW adapts the step to each weight; SGD (with momentum 0.9) needs larger rates and less memory."""
+    weight_decay: NonNegativeFloat = 0.01
+    """Pull of the weights to zero; larger over-fits less."""
+    lr_warmup: Share = 0.05
+    """Share of the steps during which the rates rise from zero; they fall to zero as a cosine afterwards."""
+    clip: PositiveFloat = 1.0
+    """Longest gradient (L2 norm); longer ones are shortened to it."""
+    early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
+    """When to stop."""
+    token_budget: Annotated[int, Field(ge=256)] = 8192
+    """Most tokens that go through the language model at a time; larger is faster until the cache or memory is full."""
+    checkpoint_every: PositiveInt = 1
+    """Epochs between checkpoints to resume from."""
+
+
+@section
+class PipelineSection:
+    """From a query to a slate."""
+
+    sources: list[Annotated[Source, Slot("sources")]] = slot("sources", ["model", "popular"])
+    """Where candidates come from. Fields that are left out and have a grid are tuned on validation."""
+    filters: list[Annotated[Filter, Slot("filters")]] = slot("filters", ["seen"])
+    """What may not be shown."""
+    scorer: Annotated[Scorer, Slot("scorers")] = slot("scorers", "weighted")
+    """How the sources' scores become one."""
+
+
+BASELINES = ["popular", "recent", "item_knn", "ease", "ials", "transitions", "content_knn"]
+METRICS = ["recall", "ndcg", "mrr", "hit_rate", "map", "auc", "coverage", "gini", "novelty", "diversity"]
+LABEL_METRICS = ["label_auc", "grouped_auc", "logloss", "calibration_error", "rmse", "mae"]
+
+
+@section
+class EvaluateSection:
+    """What is measured, and beside what."""
+
+    metrics: list[Annotated[Metric, Slot("metrics")]] = slot("metrics", METRICS + LABEL_METRICS)
+    """Measures of rankings and of the heads' predictions; ``ndcg@10`` is short for ``{type: ndcg, k: [10]}``."""
+    baselines: list[Annotated[Source, Slot("sources")]] = slot("sources", BASELINES)
+    """The simple methods every result stands beside, each tuned on validation."""
+    candidates: Literal["all_unseen", "impression"] = "all_unseen"
+    """What is ranked: every item the user has not had, or what was shown together in a test impression."""
+    bootstrap: PositiveInt = 1000
+    """Resamples of the users behind each 95 % interval; larger is steadier and slower."""
+    examples: NonNegativeInt = 5
+    """Users whose recommendations, before and after fine-tuning, the report prints."""
+
+
+@section
+class Config:
+    """Everything about one recommender."""
+
+    name: Annotated[str, Field(pattern=r"^[\w.-]+$")] = "run"
+    """Name of the run folder under ``runs/``."""
+    seed: NonNegativeInt = 7
+    """Seed of everything random; the same seed gives the same result on the same machine."""
+    data: DataSection
+    """The log."""
+    model: ModelSection = field(default_factory=ModelSection)
+    """The model."""
+    train: TrainSection = field(default_factory=TrainSection)
+    """Training."""
+    pipeline: PipelineSection = field(default_factory=PipelineSection)
+    """Recommending."""
+    evaluate: EvaluateSection = field(default_factory=EvaluateSection)
+    """Measuring."""

@@ -1,0 +1,281 @@
+"""A prepared dataset: three tables on disk, and the same as arrays in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from genre.errors import DataError, RunError
+from genre.files import digest, replacing_folder, sha256, write_json
+from genre.types import Floats, Ints
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMAT = 1
+"""Version of the prepared folder's layout; a folder of another version is refused."""
+
+PARTS = ("train", "valid", "test")
+UNUSED = -1
+"""Part of a row that the split leaves out."""
+
+SKIP = "skip"
+"""Action of an item that was shown and passed over: a label for the heads, never part of a history."""
+
+INTERACTION_COLUMNS = ("user_id", "item_id", "action", "value", "timestamp", "impression_id", "position", "propensity")
+TABLES = ("interactions", "items", "users", "rejected")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The tables of a prepared dataset (`docs/architecture.md` lists their columns) and their manifest."""
+
+    interactions: pa.Table
+    """One row an event, sorted by user, then time, then order in the source; ``part`` names its split."""
+    items: pa.Table
+    users: pa.Table
+    rejected: pa.Table
+    """Rows that could not be used: ``file``, ``line``, ``reason``, ``row``."""
+    manifest: dict[str, Any]
+    """Counts, split protocol, licence, source, content hash."""
+
+    def save(self, folder: Path) -> None:
+        """Write the tables as Parquet with a manifest that holds their hashes, all or nothing."""
+        import pyarrow.parquet as pq
+
+        with replacing_folder(folder) as aside:
+            for name in TABLES:
+                pq.write_table(getattr(self, name), aside / f"{name}.parquet", compression="zstd")
+            files = {f"{name}.parquet": sha256(aside / f"{name}.parquet") for name in TABLES}
+            self.manifest.update(format=FORMAT, files=files, hash=digest(files))
+            write_json(aside / "manifest.json", self.manifest)
+
+    @classmethod
+    def load(cls, folder: Path) -> Dataset:
+        """Read a prepared folder. Raises `RunError` where it is missing, of another version, or changed since."""
+        import pyarrow.parquet as pq
+
+        manifest = read_manifest(folder, FORMAT, "genre prepare")
+        tables = {name: pq.read_table(folder / f"{name}.parquet") for name in TABLES}
+        return cls(manifest=manifest, **tables)
+
+    @property
+    def hash(self) -> str:
+        """Content hash: equal for equal tables."""
+        return self.manifest["hash"]
+
+
+def read_manifest(folder: Path, version: int, remedy: str) -> dict[str, Any]:
+    """The manifest of a folder that this package wrote, its files checked against their hashes.
+
+    ``remedy`` is the command that makes the folder anew. Raises `RunError`.
+    """
+    path = folder / "manifest.json"
+    if not path.exists():
+        raise RunError(f"{folder}: no manifest.json here; make it with '{remedy}'")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{path}: damaged ({error}); make the folder anew with '{remedy}'") from error
+    if manifest.get("format") != version:
+        written = manifest.get("format")
+        raise RunError(f"{folder}: written in format {written}, this version reads {version}; run '{remedy}' again")
+    for name, expected in manifest["files"].items():
+        file = folder / name
+        if not file.exists():
+            raise RunError(f"{file}: missing; run '{remedy}' again")
+        if sha256(file) != expected:
+            raise RunError(f"{file}: its bytes differ from those written (SHA-256); run '{remedy}' again")
+    return manifest
+
+
+@dataclass(frozen=True)
+class Log:
+    """Interactions as arrays of one length, sorted by user, then time, then order in the source."""
+
+    user: Ints
+    """Row of the users table."""
+    item: Ints
+    """Row of the items table."""
+    action: Ints
+    """Index into ``actions``."""
+    value: Floats
+    """Amount of the action (stars, seconds, plays); NaN where there is none."""
+    time: NDArray[np.float64]
+    """UTC seconds; NaN where unknown."""
+    impression: Ints
+    """Number of the impression that the row belongs to; -1 for none."""
+    part: NDArray[np.int8]
+    """Index into `PARTS`, or `UNUSED`."""
+    n_users: int
+    n_items: int
+    actions: tuple[str, ...]
+    columns: dict[str, Floats] = field(default_factory=dict)
+    """Further numeric columns of the interactions, by name; NaN where missing."""
+
+    @classmethod
+    def of(cls, data: Dataset) -> Log:
+        """The interactions of ``data`` as arrays."""
+        table = data.interactions
+        action, actions = _codes(table["action"])
+        impression, _ = _codes(table["impression_id"])
+        known = {*INTERACTION_COLUMNS, "part"}
+        further = [name for name in table.column_names if name not in known and _numeric(table[name])]
+        part, parts = _codes(table["part"])
+        order = np.array([PARTS.index(name) for name in parts] + [UNUSED], dtype=np.int8)
+        return cls(
+            user=_rows(table["user_id"], data.users["user_id"]),
+            item=_rows(table["item_id"], data.items["item_id"]),
+            action=action,
+            value=_numbers(table["value"]),
+            time=table["timestamp"].to_numpy(zero_copy_only=False).astype(np.float64),
+            impression=impression,
+            part=order[part],
+            n_users=data.users.num_rows,
+            n_items=data.items.num_rows,
+            actions=actions,
+            columns={name: _numbers(table[name]) for name in further},
+        )
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def where(self, mask: NDArray[np.bool_]) -> Log:
+        """The rows where ``mask`` is true."""
+        names = ("user", "item", "action", "value", "time", "impression", "part")
+        arrays = {name: getattr(self, name)[mask] for name in names}
+        return replace(self, **arrays, columns={name: column[mask] for name, column in self.columns.items()})
+
+    def parts(self, *names: str) -> Log:
+        """The rows of the named parts of the split."""
+        return self.where(np.isin(self.part, [PARTS.index(name) for name in names]))
+
+    @property
+    def positive(self) -> NDArray[np.bool_]:
+        """Rows that enter histories and are next-item targets: all but `SKIP`."""
+        return self.action != self.actions.index(SKIP) if SKIP in self.actions else np.ones(len(self), dtype=bool)
+
+    def matrix(self) -> sparse.csr_matrix:
+        """Who has interacted with what, skips aside: ``[users, items]`` of 0 and 1."""
+        rows = self.where(self.positive)
+        ones = np.ones(len(rows), dtype=np.float32)
+        matrix = sparse.csr_matrix((ones, (rows.user, rows.item)), shape=(self.n_users, self.n_items))
+        matrix.sum_duplicates()
+        matrix.data[:] = 1.0
+        return matrix
+
+
+@dataclass(frozen=True)
+class Histories:
+    """What ``b`` people did so far, oldest first: ragged arrays, person ``i`` owning ``offsets[i]:offsets[i + 1]``."""
+
+    offsets: NDArray[np.int64]
+    """``[b + 1]``."""
+    item: Ints
+    value: Floats
+    """NaN where the event had none."""
+    action: Ints
+    """Index into the log's actions; -1 where not known."""
+    texts: tuple[str | None, ...]
+    """``[b]``: what a person says they like, or None."""
+
+    @classmethod
+    def of(cls, log: Log, users: Ints | None = None) -> Histories:
+        """Histories of ``users`` (all users if None) from the rows of ``log``, skips left out."""
+        rows = log.where(log.positive)
+        counts = np.bincount(rows.user, minlength=log.n_users)
+        whole = cls(_offsets(counts), rows.item, rows.value, rows.action, (None,) * log.n_users)
+        return whole if users is None else whole.take(users)
+
+    @classmethod
+    def of_items(cls, lists: Sequence[Sequence[int]], texts: Sequence[str | None] | None = None) -> Histories:
+        """Histories from lists of item rows, for people who are not in the data."""
+        item = np.array([i for one in lists for i in one], dtype=np.int32)
+        nothing = np.full(len(item), np.nan, dtype=np.float32)
+        offsets = _offsets(np.array([len(one) for one in lists], dtype=np.int64))
+        return cls(offsets, item, nothing, np.full(len(item), -1, dtype=np.int32), tuple(texts or [None] * len(lists)))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Number of events a person: ``[b]``."""
+        return np.diff(self.offsets)
+
+    @property
+    def owner(self) -> NDArray[np.int64]:
+        """Which person each event belongs to."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    @property
+    def age(self) -> NDArray[np.int64]:
+        """How many events came after each: 0 for a person's latest."""
+        return np.repeat(self.offsets[1:], self.lengths) - 1 - np.arange(len(self.item))
+
+    def take(self, people: NDArray[Any] | slice) -> Histories:
+        """The histories of some people, in the order asked for."""
+        rows = np.arange(len(self))[people]
+        lengths = self.lengths[rows]
+        offsets = _offsets(lengths)
+        at = np.repeat(self.offsets[rows] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return Histories(offsets, self.item[at], self.value[at], self.action[at], tuple(self.texts[i] for i in rows))
+
+    def latest(self, n: int) -> Histories:
+        """Only each person's ``n`` latest events."""
+        keep = self.age < n
+        counts = np.minimum(self.lengths, n)
+        return Histories(_offsets(counts), self.item[keep], self.value[keep], self.action[keep], self.texts)
+
+    def matrix(self, n_items: int) -> sparse.csr_matrix:
+        """Who has seen what: ``[b, n_items]`` of 0 and 1."""
+        ones = np.ones(len(self.item), dtype=np.float32)
+        matrix = sparse.csr_matrix((ones, (self.owner, self.item)), shape=(len(self), n_items))
+        matrix.sum_duplicates()
+        matrix.data[:] = 1.0
+        return matrix
+
+
+def _offsets(counts: NDArray[Any]) -> NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
+def _numeric(column: pa.ChunkedArray) -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_boolean(column.type)
+
+
+def _numbers(column: pa.ChunkedArray) -> Floats:
+    import pyarrow as pa
+
+    return column.cast(pa.float32()).to_numpy(zero_copy_only=False).astype(np.float32)
+
+
+def _codes(column: pa.ChunkedArray) -> tuple[Ints, tuple[str, ...]]:
+    """Numbers for the words of a column, in sorted order of the words; -1 for null."""
+    words = sorted(word for word in column.unique().to_pylist() if word is not None)
+    return _lookup(column, words), tuple(words)
+
+
+def _rows(column: pa.ChunkedArray, ids: pa.ChunkedArray) -> Ints:
+    rows = _lookup(column, ids.to_pylist())
+    if (rows < 0).any():
+        missing = column[int(np.argmin(rows))].as_py()
+        raise DataError(f"id '{missing}' is in the interactions but not in its own table")
+    return rows
+
+
+def _lookup(column: pa.ChunkedArray, words: Sequence[str]) -> Ints:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found = pc.index_in(column, value_set=pa.array(words, type=column.type))
+    return pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int32)

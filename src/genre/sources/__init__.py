@@ -1,0 +1,41 @@
+"""Sources: each scores all items for a person and so proposes candidates; every one is also a baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from genre.data import Histories, Log
+from genre.types import Floats, Recommender, State
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a source may use beside the log."""
+
+    items: pa.Table
+    text_vectors: Callable[[], Floats]
+    """Item texts as the pretrained language model sees them, before fine-tuning: ``[items, dim]``, unit length."""
+    embed: Callable[[list[str]], Floats]
+    """The same for any texts."""
+    model: Recommender | None = None
+    """The fine-tuned model, where there is one."""
+
+
+class Source(Protocol):
+    """One way to find candidates. A class may carry ``GRID``: settings to try on validation, by field."""
+
+    def fit(self, log: Log, resources: Resources) -> State:
+        """Learn from the rows of ``log``; skips (``~log.positive``) are negatives at most."""
+        ...
+
+    def score(self, state: State, histories: Histories, resources: Resources) -> Floats:
+        """Score of every item for each person, larger is better: ``[people, items]``.
+
+        All zero (or any constant) where the source has nothing to say. Items already seen need no care: filters do it.
+        """
+        ...
