@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from genre.errors import DataError, RunError
-from genre.files import digest, replacing_folder, sha256, write_json
+from genre.errors import DataError
+from genre.files import replacing_folder, seal, unseal
 from genre.types import Floats, Ints
 
 if TYPE_CHECKING:
@@ -53,16 +52,14 @@ class Dataset:
         with replacing_folder(folder) as aside:
             for name in TABLES:
                 pq.write_table(getattr(self, name), aside / f"{name}.parquet", compression="zstd")
-            files = {f"{name}.parquet": sha256(aside / f"{name}.parquet") for name in TABLES}
-            self.manifest.update(format=FORMAT, files=files, hash=digest(files))
-            write_json(aside / "manifest.json", self.manifest)
+            self.manifest.update(seal(aside, FORMAT, **self.manifest))
 
     @classmethod
     def load(cls, folder: Path) -> Dataset:
         """Read a prepared folder. Raises `RunError` where it is missing, of another version, or changed since."""
         import pyarrow.parquet as pq
 
-        manifest = read_manifest(folder, FORMAT, "genre prepare")
+        manifest = unseal(folder, FORMAT, "genre prepare")
         tables = {name: pq.read_table(folder / f"{name}.parquet") for name in TABLES}
         return cls(manifest=manifest, **tables)
 
@@ -70,30 +67,6 @@ class Dataset:
     def hash(self) -> str:
         """Content hash: equal for equal tables."""
         return self.manifest["hash"]
-
-
-def read_manifest(folder: Path, version: int, remedy: str) -> dict[str, Any]:
-    """The manifest of a folder that this package wrote, its files checked against their hashes.
-
-    ``remedy`` is the command that makes the folder anew. Raises `RunError`.
-    """
-    path = folder / "manifest.json"
-    if not path.exists():
-        raise RunError(f"{folder}: no manifest.json here; make it with '{remedy}'")
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RunError(f"{path}: damaged ({error}); make the folder anew with '{remedy}'") from error
-    if manifest.get("format") != version:
-        written = manifest.get("format")
-        raise RunError(f"{folder}: written in format {written}, this version reads {version}; run '{remedy}' again")
-    for name, expected in manifest["files"].items():
-        file = folder / name
-        if not file.exists():
-            raise RunError(f"{file}: missing; run '{remedy}' again")
-        if sha256(file) != expected:
-            raise RunError(f"{file}: its bytes differ from those written (SHA-256); run '{remedy}' again")
-    return manifest
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from genre.errors import GenreError
+from genre.errors import GenreError, RunError
 
 
 @contextmanager
@@ -85,6 +85,39 @@ def sha256(path: Path) -> str:
 def digest(value: Any) -> str:
     """Hex SHA-256 of a JSON value, the same for equal values whatever their key order."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def seal(folder: Path, version: int, **facts: Any) -> dict[str, Any]:
+    """Write a folder's ``manifest.json``, which is also returned: ``facts``, and the hash of every file."""
+    paths = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name != "manifest.json"]
+    files = {p.relative_to(folder).as_posix(): sha256(p) for p in paths}
+    manifest = {**facts, "format": version, "files": files, "hash": digest(files)}
+    write_json(folder / "manifest.json", manifest)
+    return manifest
+
+
+def unseal(folder: Path, version: int, remedy: str) -> dict[str, Any]:
+    """The manifest that `seal` wrote, the folder's files checked against their hashes.
+
+    ``remedy`` is the command that makes the folder anew. Raises `RunError`.
+    """
+    path = folder / "manifest.json"
+    if not path.exists():
+        raise RunError(f"{folder}: no manifest.json here; make it with '{remedy}'")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{path}: damaged ({error}); make the folder anew with '{remedy}'") from error
+    if manifest.get("format") != version:
+        written = manifest.get("format")
+        raise RunError(f"{folder}: written in format {written}, this version reads {version}; run '{remedy}' again")
+    for name, expected in manifest["files"].items():
+        file = folder / name
+        if not file.exists():
+            raise RunError(f"{file}: missing; run '{remedy}' again")
+        if sha256(file) != expected:
+            raise RunError(f"{file}: its bytes differ from those written (SHA-256); run '{remedy}' again")
+    return manifest
 
 
 def cache_folder() -> Path:

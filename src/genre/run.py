@@ -18,9 +18,8 @@ import psutil
 from pydantic import TypeAdapter
 
 from genre.config import Config
-from genre.data import read_manifest
 from genre.errors import RunError
-from genre.files import digest, sha256, write_json
+from genre.files import digest, write_json
 
 FORMAT = 1
 """Version of the run folder's layout."""
@@ -65,7 +64,7 @@ class Run:
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """Format, configuration hash, versions, seed, machine, and per stage its inputs' hash, seconds and peak memory."""
+        """Configuration hash, versions, seed, machine, and per stage the hash of its inputs, seconds and peak memory."""
         path = self.folder / "manifest.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"stages": {}}
 
@@ -98,18 +97,6 @@ class Run:
                 **entries,
             },
         )
-
-
-def seal(folder: Path, version: int, **facts: Any) -> None:
-    """Write a folder's ``manifest.json``: ``facts`` and the hash of every file, for `genre.data.read_manifest`."""
-    files = {p.relative_to(folder).as_posix(): sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()}
-    files.pop("manifest.json", None)
-    write_json(folder / "manifest.json", {"format": version, "files": files, "hash": digest(files), **facts})
-
-
-def unseal(folder: Path, version: int, remedy: str) -> dict[str, Any]:
-    """The facts that `seal` wrote, after checking every file. Raises `RunError`."""
-    return read_manifest(folder, version, remedy)
 
 
 def versions() -> dict[str, str]:
