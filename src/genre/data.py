@@ -250,5 +250,5 @@ def _lookup(column: pa.ChunkedArray, words: Sequence[str]) -> Ints:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    found = pc.index_in(column, value_set=pa.array(words, type=column.type))
-    return pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int32)
+    table = pc.SetLookupOptions(value_set=pa.array(words, type=column.type))
+    return pc.fill_null(pc.call_function("index_in", [column], table), -1).to_numpy(zero_copy_only=False).astype(np.int32)

@@ -64,7 +64,7 @@ class Run:
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """Configuration hash, versions, seed, machine, and per stage the hash of its inputs, seconds and peak memory."""
+        """Configuration hash, versions, seed, machine, and per stage inputs, seconds and peak memory."""
         path = self.folder / "manifest.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"stages": {}}
 
