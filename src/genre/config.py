@@ -46,6 +46,8 @@ class DataSection:
     """The format of the log and where it lies."""
     split: Annotated[Split, Slot("splits")] = slot("splits", "last")
     """Which interactions train, validate and test."""
+    ties: Literal["file", "shuffle"] = "file"
+    """Order of a user's events at the same second: as in the file, or shuffled by the seed (to see how much it matters)."""
     max_rejected: Share = 0.05
     """Stop when more than this share of the rows cannot be used; larger is more forgiving."""
 
@@ -94,8 +96,10 @@ class LearningRates:
 
     backbone: PositiveFloat = 2e-4
     """For the language model's trained weights."""
-    rest: PositiveFloat = 1e-3
-    """For everything else."""
+    rest: PositiveFloat = 2e-3
+    """For everything else, while the language model is held still."""
+    rest_finetune: PositiveFloat = 3e-4
+    """For everything else, while the language model is fine-tuned: smaller, as it has been trained by then."""
 
 
 @section
@@ -118,6 +122,8 @@ class TrainSection:
     """Most epochs of fine-tuning the language model with the rest; 0 leaves it as it came."""
     batch_size: PositiveInt = 64
     """Users a step; larger is steadier, faster an epoch, and takes fewer steps."""
+    steps_per_round: PositiveInt = 4
+    """Steps that share one pass through the language model; larger is faster, and moves it less often."""
     lr: LearningRates = field(default_factory=LearningRates)
     """Learning rates."""
     optimizer: Literal["adamw", "sgd"] = "adamw"

@@ -23,7 +23,7 @@ FORMAT = 1
 
 PARTS = ("train", "valid", "test")
 UNUSED = -1
-"""Part of a row that the split leaves out."""
+"""Part of a row that is neither trained on nor judged, and only fills histories (the past of a cold user)."""
 
 SKIP = "skip"
 """Action of an item that was shown and passed over: a label for the heads, never part of a history."""
@@ -129,6 +129,10 @@ class Log:
     def parts(self, *names: str) -> Log:
         """The rows of the named parts of the split."""
         return self.where(np.isin(self.part, [PARTS.index(name) for name in names]))
+
+    def before(self, part: str) -> Log:
+        """The rows that a history may hold when ``part`` is judged: earlier parts, and rows kept for histories alone."""
+        return self.where(self.part < PARTS.index(part))
 
     @property
     def positive(self) -> NDArray[np.bool_]:
@@ -251,4 +255,6 @@ def _lookup(column: pa.ChunkedArray, words: Sequence[str]) -> Ints:
     import pyarrow.compute as pc
 
     table = pc.SetLookupOptions(value_set=pa.array(words, type=column.type))
-    return pc.fill_null(pc.call_function("index_in", [column], table), -1).to_numpy(zero_copy_only=False).astype(np.int32)
+    return (
+        pc.fill_null(pc.call_function("index_in", [column], table), -1).to_numpy(zero_copy_only=False).astype(np.int32)
+    )

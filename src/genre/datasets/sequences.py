@@ -1,0 +1,68 @@
+"""One row a user: their items in time order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from genre.component import component
+from genre.datasets import Reading
+from genre.errors import DataError
+from genre.rows import Rejected, delimited, need
+
+
+@component
+class Sequences:
+    """A tab-separated file with a user and their items in time order, as sequential benchmarks are published.
+
+    There are no times, so order is all that is known. For a log with a row an event use `table`.
+    """
+
+    path: Path = Path("sequences.tsv")
+    """The file: a header line, then ``user_id<TAB>item item item``; may be gzipped."""
+    items: Path | None = None
+    """Tab-separated table of the items with a header line; may be gzipped. None given means ids alone."""
+    item_columns: dict[str, str] = {}
+    """Our name: its name, for columns of the items table that are called otherwise (``title: text_id``)."""
+    action: str = "interact"
+    """What the events are called."""
+    licence: str = ""
+    """Terms under which the data may be used; printed in the report."""
+
+    def files(self) -> list[Path]:
+        paths = [self.path, *([self.items] if self.items else [])]
+        for path in paths:
+            if not path.exists():
+                raise DataError(f"{path}: no such file; set data.reader.path and data.reader.items")
+        return paths
+
+    def read(self) -> Reading:
+        import pyarrow as pa
+
+        self.files()
+        rejected: Rejected = []
+        rows = delimited(self.path, "\t", None, rejected)
+        names = [name for name in rows if name not in ("file", "line")]
+        if len(names) != 2:
+            raise DataError(f"{self.path}: expected two tab-separated columns, a user and their items; found {names}")
+        events: dict[str, list[Any]] = {"user_id": [], "item_id": [], "line": []}
+        for user, sequence, line in zip(rows[names[0]], rows[names[1]], rows["line"], strict=True):
+            items = sequence.split()
+            events["user_id"] += [user] * len(items)
+            events["item_id"] += items
+            events["line"] += [line] * len(items)
+        n = len(events["line"])
+        table = pa.table({**events, "file": [str(self.path)] * n, "action": [self.action] * n})
+        return Reading(table, self._items(rejected), None, rejected, self.path.name.split(".")[0], str(self.path), self.licence)
+
+    def _items(self, rejected: Rejected) -> Any:
+        import pyarrow as pa
+
+        if self.items is None:
+            return None
+        columns = delimited(self.items, "\t", None, rejected)
+        need(columns, self.item_columns.values(), self.items, "check data.reader.item_columns")
+        theirs = {their: our for our, their in self.item_columns.items()}
+        named = {theirs.get(name, name): column for name, column in columns.items() if name not in ("file", "line")}
+        need(named, ["item_id"], self.items, "set data.reader.item_columns: {item_id: <its name there>}")
+        return pa.table(named)

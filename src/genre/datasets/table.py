@@ -1,0 +1,126 @@
+"""A log with a row an event, in CSV, JSON lines or Parquet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genre.component import component
+from genre.datasets import Reading
+from genre.errors import DataError
+from genre.rows import Rejected, delimited, json_lines, need
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+
+
+@component
+class Table:
+    """Your own log: interactions, and tables of items and users if there are any, with their columns named.
+
+    CSV, TSV and JSON lines may be gzipped. Times are seconds or milliseconds since 1970, or ISO 8601. Further columns
+    are kept: numbers in the interactions can be labels, words of the items can be used in the template.
+    """
+
+    interactions: Path = Path("interactions.csv")
+    """The log: a row an event."""
+    items: Path | None = None
+    """A row an item; an interaction with an item that is not there is rejected. None given means ids alone."""
+    users: Path | None = None
+    """A row a user, with attributes."""
+    columns: dict[str, str] = {}
+    """Our name: its name in the log, for columns called otherwise (``user_id: uid``, ``timestamp: created_at``)."""
+    item_columns: dict[str, str] = {}
+    """The same for the items table."""
+    user_columns: dict[str, str] = {}
+    """The same for the users table."""
+    action: str = "interact"
+    """What an event is called when the log has no ``action`` column."""
+    category_separator: str = "|"
+    """What stands between the words of the items' ``categories``."""
+    encoding: str = "utf-8"
+    """Encoding of text files."""
+    licence: str = ""
+    """Terms under which the data may be used; printed in the report."""
+
+    def files(self) -> list[Path]:
+        paths = [path for path in (self.interactions, self.items, self.users) if path]
+        for path in paths:
+            if not path.exists():
+                raise DataError(f"{path}: no such file; paths are relative to the working directory")
+            if not any(s in FORMATS for s in path.suffixes):
+                raise DataError(f"{path}: unknown format; name it {', '.join(FORMATS)}, text also with .gz")
+        return paths
+
+    def read(self) -> Reading:
+        import pyarrow as pa
+
+        self.files()
+        rejected: Rejected = []
+        log = self._columns(self.interactions, self.columns, ["user_id", "item_id"], "columns", rejected)
+        if "action" not in log:
+            log["action"] = [self.action] * len(log["line"])
+        items = self._side(self.items, self.item_columns, "item_id", "item_columns", rejected)
+        if items is not None and "categories" in items:
+            items["categories"] = [self._words(value) for value in items["categories"]]
+        users = self._side(self.users, self.user_columns, "user_id", "user_columns", rejected)
+        name = self.interactions.name.split(".")[0]
+        tables = [None if side is None else pa.table(side) for side in (items, users)]
+        return Reading(_table(log), *tables, rejected=rejected, name=name, source=str(self.interactions), licence=self.licence)
+
+    def _words(self, value: Any) -> list[str]:
+        if value is None:
+            return []
+        return [w.strip() for w in value.split(self.category_separator) if w.strip()] if isinstance(value, str) else list(value)
+
+    def _side(
+        self, path: Path | None, mapping: dict[str, str], key: str, setting: str, rejected: Rejected
+    ) -> dict[str, list[Any]] | None:
+        if path is None:
+            return None
+        columns = self._columns(path, mapping, [key], setting, rejected)
+        return {name: column for name, column in columns.items() if name not in ("file", "line")}
+
+    def _columns(
+        self, path: Path, mapping: dict[str, str], wanted: list[str], setting: str, rejected: Rejected
+    ) -> dict[str, list[Any]]:
+        columns = self._read(path, rejected)
+        need(columns, mapping.values(), path, f"check data.reader.{setting}")
+        theirs = {their: our for our, their in mapping.items()}
+        named = {theirs.get(name, name): column for name, column in columns.items()}
+        need(named, wanted, path, f"name it in data.reader.{setting}, as in {setting}: {{{wanted[0]}: <its name there>}}")
+        return named
+
+    def _read(self, path: Path, rejected: Rejected) -> dict[str, list[Any]]:
+        if ".parquet" in path.suffixes:
+            return _parquet(path)
+        if ".jsonl" in path.suffixes or ".ndjson" in path.suffixes:
+            return json_lines(path, rejected, self.encoding)
+        return delimited(path, "\t" if ".tsv" in path.suffixes else ",", None, rejected, self.encoding)
+
+
+def _parquet(path: Path) -> dict[str, list[Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path}: not a whole Parquet file ({error}); fetch or write it again") from error
+    columns: dict[str, list[Any]] = {name: table[name].to_pylist() for name in table.column_names}
+    return {**columns, "line": list(range(1, table.num_rows + 1)), "file": [str(path)] * table.num_rows}
+
+
+def _table(columns: dict[str, list[Any]]) -> pa.Table:
+    """An Arrow table; a column whose values are of several types becomes words, so that one odd row spoils no other."""
+    import pyarrow as pa
+
+    made: dict[str, Any] = {}
+    for name, column in columns.items():
+        try:
+            made[name] = pa.array(column)
+        except (pa.ArrowInvalid, pa.ArrowTypeError):
+            made[name] = pa.array([None if value is None else str(value) for value in column])
+    return pa.table(made)

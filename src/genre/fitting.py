@@ -1,0 +1,212 @@
+"""The training loop: rounds of a few steps that share one pass through the language model."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from genre.batches import Batch, TrainingLog
+from genre.config import Config, TrainSection
+from genre.data import Dataset, Log
+from genre.hidden import HiddenStates, hidden_states
+from genre.model import Facts, MultiTaskModel, TrainedModel, labels_of
+from genre.text import render
+from genre.textencoder import TextEncoder, build
+
+Phase = Literal["warmup", "finetune"]
+PHASES: tuple[Phase, ...] = ("warmup", "finetune")
+
+
+@dataclass
+class Stepper:
+    """An optimizer with its schedule over some parameters."""
+
+    parameters: list[nn.Parameter]
+    optimizer: Optimizer
+    schedule: LambdaLR
+    clip: float
+
+    @classmethod
+    def over(cls, parameters: list[nn.Parameter], lr: float, steps: int, train: TrainSection) -> Stepper:
+        """Matrices decay, vectors (biases, norms) do not; rates rise for ``lr_warmup`` of the steps, then fall to zero."""
+        groups = [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": train.weight_decay},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        groups = [group for group in groups if group["params"]]
+        optimizer: Optimizer
+        if train.optimizer == "adamw":
+            optimizer = torch.optim.AdamW(groups, lr=lr)
+        else:
+            optimizer = torch.optim.SGD(groups, lr=lr, momentum=0.9)
+        rise = max(1, round(steps * train.lr_warmup))
+        return cls(parameters, optimizer, LambdaLR(optimizer, _cosine(rise, max(steps, rise + 1))), train.clip)
+
+    def step(self) -> None:
+        """Clip, step, forget the gradient."""
+        nn.utils.clip_grad_norm_(self.parameters, self.clip)
+        self.optimizer.step()
+        self.schedule.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+
+def _cosine(rise: int, steps: int) -> Callable[[int], float]:
+    def factor(step: int) -> float:
+        if step < rise:
+            return (step + 1) / rise
+        return max(0.0, 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise))))
+
+    return factor
+
+
+class Fitter:
+    """Everything that training holds: model, text encoder, hidden states, batches."""
+
+    def __init__(self, config: Config, data: Dataset) -> None:
+        torch.manual_seed(config.seed)
+        section = config.model
+        self.config, self.section, self.train = config, section, config.train
+        log = Log.of(data).parts("train")
+        self.states: HiddenStates | None = None
+        self.text: TextEncoder | None = None
+        hidden = 0
+        if section.text:
+            loaded = section.backbone.load()
+            self.text, first = build(section, loaded)
+            texts, budget = render(data.items, section.template), self.train.token_budget
+            self.states = hidden_states(loaded, texts, first, section.max_tokens, budget)
+            hidden = loaded.hidden_size
+        seen = torch.from_numpy(np.bincount(log.item, minlength=log.n_items) > 0)
+        self.model = MultiTaskModel(section, Facts.of(log, section.heads, hidden), seen)
+        negatives = [n for head in section.heads.values() if (n := getattr(head, "negatives", None))]
+        self.log = TrainingLog(log, labels_of(log, section.heads), section.max_history, max(negatives, default=None))
+        self.n_interactions = len(log)
+        self.table = self.encode_all()
+
+    def phases(self) -> list[Phase]:
+        """The phases that have anything to do."""
+        finetune = self.text is not None and self.text.trainable and self.train.epochs > 0
+        return ["warmup", "finetune"] if finetune else ["warmup"]
+
+    def most_epochs(self, phase: Phase) -> int:
+        """Epochs after which the phase ends at the latest."""
+        return self.train.warmup_epochs if phase == "warmup" else self.train.epochs
+
+    def steppers(self, phase: Phase) -> dict[str, Stepper]:
+        """Optimizers of a phase, by the group of weights that each moves."""
+        steps = self.most_epochs(phase) * self.log.count(self.train.batch_size)
+        rates = self.train.lr
+        rest = rates.rest if phase == "warmup" else rates.rest_finetune
+        made = {"rest": Stepper.over(list(self.model.parameters()), rest, steps, self.train)}
+        if phase == "finetune" and self.text is not None:
+            opened = [p for p in self.text.parameters() if p.requires_grad]
+            rounds = math.ceil(steps / self.train.steps_per_round)
+            made["backbone"] = Stepper.over(opened, rates.backbone, rounds, self.train)
+        return made
+
+    def epoch(
+        self, phase: Phase, number: int, steppers: dict[str, Stepper], advance: Callable[[int], None]
+    ) -> dict[str, float]:
+        """Train one epoch; mean losses by head. Its randomness depends on seed, phase and number alone."""
+        self._seed(phase, number)
+        self.model.train()
+        totals: dict[str, float] = defaultdict(float)
+        steps = 0
+        for batches in self._rounds(phase, number):
+            for losses in self.round(batches, phase, steppers):
+                steps += 1
+                for name, loss in losses.items():
+                    totals[name] += loss
+            advance(len(batches))
+        if phase == "finetune":
+            self.table = self.encode_all()
+        return {name: total / steps for name, total in totals.items()}
+
+    def round(self, batches: list[Batch], phase: Phase, steppers: dict[str, Stepper]) -> Iterator[dict[str, float]]:
+        """A step of all but the language model for each batch, then one step of the language model on their mean.
+
+        The distinct items of the round go through the language model once, and the gradient of their vectors is
+        carried back once: exact for the language model's weights, which do not move within the round.
+        """
+        rows = _union(batches)
+        vectors = self._text_vectors(rows, phase)
+        for batch in batches:
+            losses = self._losses(batch, rows, vectors)
+            self.model.balance(losses).backward()
+            steppers["rest"].step()
+            yield {name: float(loss.detach()) for name, loss in losses.items()}
+        if "backbone" in steppers and self.text is not None and self.states is not None:
+            assert vectors is not None
+            assert vectors.grad is not None
+            self.text.backward(self.states, rows, vectors.grad / len(batches), self.train.token_budget)
+            steppers["backbone"].step()
+
+    def probe(self, phase: Phase) -> float:
+        """Seconds that one step takes, from one round whose gradients are thrown away."""
+        import time
+
+        self._seed(phase, 0)
+        self.model.train()
+        batches = next(self._rounds(phase, 0))
+        started = time.perf_counter()
+        rows = _union(batches)
+        vectors = self._text_vectors(rows, phase)
+        for batch in batches:
+            self.model.balance(self._losses(batch, rows, vectors)).backward()
+        if phase == "finetune" and self.text is not None and self.states is not None:
+            assert vectors is not None
+            assert vectors.grad is not None
+            self.text.backward(self.states, rows, vectors.grad, self.train.token_budget)
+            self.text.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
+        return (time.perf_counter() - started) / len(batches)
+
+    @torch.no_grad()
+    def trained(self) -> TrainedModel:
+        """The model as it is now, with the vectors of all items."""
+        self.model.eval()
+        everything = torch.arange(self.model.facts.n_items)
+        return TrainedModel(self.model, self.model.items(self.table, everything), self.text)
+
+    def encode_all(self) -> Tensor | None:
+        """Text vectors of the whole catalogue by the language model as it is now; None where text is not used."""
+        if self.text is None or self.states is None:
+            return None
+        return self.text.encode(self.states, np.arange(len(self.states)), self.train.token_budget)
+
+    def _text_vectors(self, rows: NDArray[np.int64], phase: Phase) -> Tensor | None:
+        if self.text is None or self.states is None or self.table is None:
+            return None
+        if phase == "warmup":
+            return self.table[torch.from_numpy(rows)]
+        return self.text.encode(self.states, rows, self.train.token_budget).requires_grad_()
+
+    def _losses(self, batch: Batch, rows: NDArray[np.int64], vectors: Tensor | None) -> dict[str, Tensor]:
+        at = torch.from_numpy(np.searchsorted(rows, batch.rows))
+        items = self.model.items(None if vectors is None else vectors[at], torch.from_numpy(batch.rows))
+        return self.model.losses(batch, items)
+
+    def _rounds(self, phase: Phase, number: int) -> Iterator[list[Batch]]:
+        rng = np.random.default_rng([self.config.seed, PHASES.index(phase), number])
+        batches = self.log.epoch(self.train.batch_size, rng)
+        size = self.train.steps_per_round if phase == "finetune" else 1
+        while batch := list(itertools.islice(batches, size)):
+            yield batch
+
+    def _seed(self, phase: Phase, number: int) -> None:
+        torch.manual_seed(self.config.seed * 1_000_003 + PHASES.index(phase) * 100_003 + number)
+
+
+def _union(batches: list[Batch]) -> NDArray[np.int64]:
+    return batches[0].rows if len(batches) == 1 else np.unique(np.concatenate([batch.rows for batch in batches]))

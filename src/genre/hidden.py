@@ -1,0 +1,157 @@
+"""Hidden states of texts below the first trained layer: computed once per distinct text, kept on disk.
+
+A store is named by what its states depend on (weights and tokenizer, layer, longest text); within it every text is
+found by its own hash. States are bfloat16, ragged, memory-mapped: memory does not grow with the catalogue.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genre.backbones import Loaded
+from genre.errors import GenreError
+from genre.files import cache_folder, digest, replacing_folder
+from genre.progress import progress
+from genre.text import batches_by_length
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Hash = bytes
+Place = tuple[int, int, int]
+"""Segment, first row in it, number of tokens."""
+
+
+@dataclass(frozen=True)
+class HiddenStates:
+    """The states of some texts, in their order."""
+
+    segments: list[NDArray[np.uint16]]
+    """Each ``[tokens, hidden]``, bfloat16 bits, memory-mapped."""
+    segment: NDArray[np.int64]
+    """``[texts]``."""
+    start: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    """Tokens of each text."""
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def batch(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
+        """States of some texts ``[b, longest, hidden]`` in float32, and which are real ``[b, longest]`` (None if all)."""
+        import torch
+
+        lengths = self.lengths[rows]
+        longest = int(lengths.max())
+        steps = np.arange(longest)
+        real = steps < lengths[:, None]
+        at = self.start[rows, None] + np.minimum(steps, lengths[:, None] - 1)
+        bits = np.empty((len(rows), longest, self.segments[0].shape[1]), dtype=np.uint16)
+        for number in np.unique(self.segment[rows]):
+            mine = self.segment[rows] == number
+            bits[mine] = self.segments[number][at[mine]]
+        states = torch.from_numpy(bits.view(np.int16)).view(torch.bfloat16).float()
+        return states, None if real.all() else torch.from_numpy(real)
+
+
+def hidden_states(
+    loaded: Loaded, texts: Sequence[str], layer: int, max_tokens: int, budget: int = 8192
+) -> HiddenStates:
+    """States that enter layer ``layer`` (the last layer's output if ``layer`` is the depth) for every text.
+
+    Only texts that the store does not have yet are computed. Raises `GenreError` on a state that is not finite.
+    """
+    key = {"revision": loaded.revision, "layer": layer, "max_tokens": max_tokens, "dtype": "bfloat16"}
+    store = cache_folder() / "hidden" / digest(key)[:32]
+    hashes = [hashlib.sha256(text.encode()).digest()[:16] for text in texts]
+    segments, places = _read(store, loaded.hidden_size)
+    missing = {h: text for h, text in zip(hashes, texts, strict=True) if h not in places}
+    if missing:
+        _compute(loaded, missing, layer, max_tokens, budget, store)
+        segments, places = _read(store, loaded.hidden_size)
+    found = np.array([places[h] for h in hashes], dtype=np.int64).reshape(-1, 3)
+    return HiddenStates(segments, found[:, 0], found[:, 1], found[:, 2])
+
+
+def _read(store: Path, hidden: int) -> tuple[list[NDArray[np.uint16]], dict[Hash, Place]]:
+    segments: list[NDArray[np.uint16]] = []
+    places: dict[Hash, Place] = {}
+    for folder in sorted(p for p in store.glob("*") if not p.name.startswith(".")):
+        index = np.load(folder / "index.npy", allow_pickle=False)
+        tokens = int(index["length"].sum())
+        states = np.memmap(folder / "states.bf16", dtype=np.uint16, mode="r").reshape(-1, hidden)
+        if len(states) != tokens:
+            raise GenreError(f"{folder}: holds {len(states)} tokens where its index says {tokens}; delete this folder")
+        starts = np.cumsum(index["length"]) - index["length"]
+        number = len(segments)
+        entries = zip(index["hash"], starts, index["length"], strict=True)
+        places.update({h.tobytes(): (number, int(s), int(n)) for h, s, n in entries})
+        segments.append(states)
+    return segments, places
+
+
+INDEX = np.dtype([("hash", np.uint8, (16,)), ("length", np.int32)])
+
+
+def _compute(loaded: Loaded, missing: dict[Hash, str], layer: int, max_tokens: int, budget: int, store: Path) -> None:
+    """Write the states of ``missing`` as one new segment, in the order in which batches come out."""
+    tokens = loaded.tokenizer(list(missing.values()), truncation=True, max_length=max_tokens)["input_ids"]
+    lengths = np.array([len(one) for one in tokens], dtype=np.int64)
+    names = list(missing)
+    order: list[int] = []
+    segment = digest([name.hex() for name in names])[:16]
+    with replacing_folder(store / segment) as folder:
+        with (folder / "states.bf16").open("wb") as file, progress("hidden states", len(names)) as advance:
+            for batch in batches_by_length(lengths, budget):
+                states = lower_states(loaded, [tokens[i] for i in batch.rows], layer)
+                for i, one in zip(batch.rows, states, strict=True):
+                    file.write(_bits(one[: lengths[i]]))
+                order += batch.rows.tolist()
+                advance(len(batch.rows))
+        index = np.empty(len(order), dtype=INDEX)
+        index["hash"] = [np.frombuffer(names[i], dtype=np.uint8) for i in order]
+        index["length"] = lengths[order]
+        np.save(folder / "index.npy", index, allow_pickle=False)
+
+
+def lower_states(loaded: Loaded, tokens: list[list[int]], layer: int) -> Tensor:
+    """Run the embeddings and the layers below ``layer`` over some token lists: ``[b, longest, hidden]``."""
+    import torch
+
+    longest = max(len(one) for one in tokens)
+    pad = loaded.tokenizer.pad_token_id or 0
+    ids = torch.tensor([one + [pad] * (longest - len(one)) for one in tokens])
+    real = torch.tensor([[True] * len(one) + [False] * (longest - len(one)) for one in tokens])
+    with torch.inference_mode():
+        loaded.model.eval()
+        states = _embeddings(loaded)(input_ids=ids)
+        for one in loaded.layers[:layer]:
+            states = one(states, attention_mask(real))
+    if not torch.isfinite(states).all():
+        raise GenreError("the language model gave hidden states that are not finite; its weights are damaged")
+    return states
+
+
+def _embeddings(loaded: Loaded) -> Callable[..., Tensor]:
+    module = getattr(loaded.model, "embeddings", None)
+    if not callable(module):
+        raise GenreError(f"{type(loaded.model).__name__} has no embeddings module; use a BERT-class encoder")
+    return module  # type: ignore[return-value]
+
+
+def attention_mask(real: Tensor | None) -> Tensor | None:
+    """The mask that encoder layers take: true where a token may be looked at, ``[b, 1, 1, longest]``."""
+    return None if real is None or bool(real.all()) else real[:, None, None, :]
+
+
+def _bits(states: Tensor) -> bytes:
+    import torch
+
+    return states.to(torch.bfloat16).contiguous().view(torch.int16).numpy().tobytes()

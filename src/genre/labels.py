@@ -1,0 +1,91 @@
+"""Labels: what a task head learns, written as a short expression over the interactions."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from genre.component import suggest
+from genre.data import Log
+from genre.errors import DataError
+from genre.types import Floats
+
+COMPARE: dict[str, Callable[[Any, Any], Any]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    "==": operator.eq,
+    "!=": operator.ne,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+PATTERN = re.compile(r"\s*(?P<column>[A-Za-z_]\w*)\s*(?:(?P<compare>>=|<=|==|!=|>|<)\s*(?P<operand>.+?))?\s*")
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+WORD = re.compile(r"'([^']*)'|\"([^\"]*)\"")
+
+
+@dataclass(frozen=True)
+class Label:
+    """``value``, ``value >= 4``, ``action == 'click'``: a column's amount, or 1 where a comparison holds and 0 where not."""
+
+    column: str
+    compare: str | None = None
+    operand: float | str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Label:
+        """Read an expression. Raises `ValueError` that says what was expected."""
+        match = PATTERN.fullmatch(text)
+        if not match:
+            raise ValueError(
+                f"'{text}' is not a label; write a column or a comparison: value, value >= 4, action == 'click'"
+            )
+        column, compare, operand = match["column"], match["compare"], match["operand"]
+        if compare is None:
+            if column == "action":
+                raise ValueError(f"'{text}': an action is a word; compare it, as in action == 'click'")
+            return cls(column)
+        return cls(column, compare, _operand(text, column, compare, operand))
+
+    @property
+    def binary(self) -> bool:
+        """Whether it is 0 or 1."""
+        return self.compare is not None
+
+    def evaluate(self, log: Log) -> Floats:
+        """The label of every row; NaN where its column has no value. Raises `DataError` when there is no such column."""
+        if self.column == "action":
+            return self._of_actions(log)
+        known = {"value": log.value, **log.columns}
+        if self.column not in known:
+            raise DataError(
+                f"label '{self.column}': the interactions have no such column; {suggest(self.column, list(known))}"
+            )
+        amounts = known[self.column]
+        if self.compare is None:
+            return amounts
+        holds = COMPARE[self.compare](amounts, self.operand).astype(np.float32)
+        return np.where(np.isnan(amounts), np.float32(np.nan), holds)
+
+    def _of_actions(self, log: Log) -> Floats:
+        if self.operand not in log.actions:
+            raise DataError(
+                f"label: no action '{self.operand}' in the data; {suggest(str(self.operand), list(log.actions))}"
+            )
+        assert self.compare is not None
+        return COMPARE[self.compare](log.action, log.actions.index(str(self.operand))).astype(np.float32)
+
+
+def _operand(text: str, column: str, compare: str, operand: str) -> float | str:
+    word = WORD.fullmatch(operand)
+    if column == "action":
+        if not word or compare not in ("==", "!="):
+            raise ValueError(f"'{text}': compare an action with a quoted word by == or !=, as in action == 'click'")
+        return word[1] if word[1] is not None else word[2]
+    if not NUMBER.fullmatch(operand):
+        raise ValueError(f"'{text}': '{operand}' is not a number")
+    return float(operand)

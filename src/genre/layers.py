@@ -1,0 +1,131 @@
+"""Torch modules that components build from."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class AttentionPooling(nn.Module):
+    """A learned weighted mean of token vectors: ``[b, l, h] -> [b, h]``."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.score = nn.Linear(hidden, 1)
+        nn.init.zeros_(self.score.weight)
+        nn.init.zeros_(self.score.bias)
+
+    def forward(self, states: Tensor, real: Tensor | None) -> Tensor:
+        scores = self.score(states).squeeze(-1)
+        if real is not None:
+            scores = scores.masked_fill(~real, -torch.inf)
+        return (scores.softmax(-1)[..., None] * states).sum(1)
+
+
+class MeanPooling(nn.Module):
+    """The mean of the real tokens' vectors: ``[b, l, h] -> [b, h]``."""
+
+    def forward(self, states: Tensor, real: Tensor | None) -> Tensor:
+        if real is None:
+            return states.mean(1)
+        weights = real[..., None].float()
+        return (states * weights).sum(1) / weights.sum(1)
+
+
+class FirstPooling(nn.Module):
+    """The first token's vector: ``[b, l, h] -> [b, h]``."""
+
+    def forward(self, states: Tensor, real: Tensor | None) -> Tensor:
+        return states[:, 0]
+
+
+class CausalMean(nn.Module):
+    """States that are the mean of the events so far, after a learned start; see `genre.users.UserEncoder`."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.start = nn.Parameter(torch.zeros(dim))
+        self.norm = nn.LayerNorm(dim)
+        self.out = nn.Linear(dim, dim)
+
+    def forward(self, events: Tensor, mask: Tensor) -> Tensor:
+        start = self.start.expand(len(events), 1, -1)
+        total = torch.cat([start, events * mask[..., None]], 1).cumsum(1)
+        ones = torch.ones_like(mask[:, :1])
+        count = torch.cat([ones, mask], 1).float().cumsum(1)
+        return self.out(self.norm(total / count[..., None]))
+
+
+class CausalTransformer(nn.Module):
+    """Self-attention in which an event sees itself and earlier ones; see `genre.users.UserEncoder`."""
+
+    def __init__(self, dim: int, layers: int, heads: int, max_length: int, dropout: float) -> None:
+        super().__init__()
+        self.start = nn.Parameter(torch.randn(dim) * 0.02)
+        self.position = nn.Parameter(torch.randn(max_length + 1, dim) * 0.02)
+        self.norm = nn.LayerNorm(dim)
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList([CausalBlock(dim, heads, dropout) for _ in range(layers)])
+        self.out = nn.LayerNorm(dim)
+
+    def forward(self, events: Tensor, mask: Tensor) -> Tensor:
+        start = self.start.expand(len(events), 1, -1)
+        states = torch.cat([start, events], 1) + self.position[: events.shape[1] + 1]
+        states = self.dropout(self.norm(states))
+        # Real events come first, so the causal mask alone keeps padding from real states.
+        for block in self.blocks:
+            states = block(states)
+        return self.out(states)
+
+
+class CausalBlock(nn.Module):
+    """One layer of causal self-attention and a feed-forward net, normalised before each: ``[b, l, dim] -> same``."""
+
+    def __init__(self, dim: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.rate = heads, dropout
+        self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.qkv, self.out = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+        self.feed = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(4 * dim, dim))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, states: Tensor) -> Tensor:
+        b, length, dim = states.shape
+        qkv = self.qkv(self.norm1(states)).view(b, length, 3, self.heads, dim // self.heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        rate = self.rate if self.training else 0.0
+        seen = functional.scaled_dot_product_attention(query, key, value, dropout_p=rate, is_causal=True)
+        states = states + self.dropout(self.out(seen.transpose(1, 2).reshape(b, length, dim)))
+        return states + self.dropout(self.feed(self.norm2(states)))
+
+
+class ScaledDot(nn.Module):
+    """Dot product of user and item times a learned scale: ``[m, dim], [m, dim] -> [m]``."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor(0.0))
+
+    def forward(self, users: Tensor, items: Tensor) -> Tensor:
+        return (users * items).sum(-1) * self.log_scale.exp()
+
+    def against(self, users: Tensor, candidates: Tensor) -> Tensor:
+        """Every user with every candidate: ``[m, dim], [c, dim] -> [m, c]``."""
+        return users @ candidates.T * self.log_scale.exp()
+
+
+class PairNet(nn.Module):
+    """A small net over user, item and their product, on the label's scale: ``[m, dim], [m, dim] -> [m]``."""
+
+    def __init__(self, dim: int, mean: float, std: float) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.LayerNorm(3 * dim), nn.Linear(3 * dim, dim), nn.GELU(), nn.Linear(dim, 1))
+        last = self.net[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.mean, self.std = mean, std
+
+    def forward(self, users: Tensor, items: Tensor) -> Tensor:
+        return self.mean + self.std * self.net(torch.cat([users, items, users * items], -1)).squeeze(-1)

@@ -1,0 +1,246 @@
+"""The model: text encoder, item and user towers, task heads; and a trained one, ready to answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from pydantic import TypeAdapter
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from genre.batches import Batch
+from genre.config import Config, ModelSection
+from genre.data import Dataset, Histories, Log
+from genre.errors import GenreError, RunError
+from genre.files import replacing_folder, seal, unseal
+from genre.heads import Examples, Head
+from genre.hidden import hidden_states
+from genre.labels import Label
+from genre.text import render
+from genre.textencoder import TextEncoder, build, pretrained_vectors
+from genre.types import Floats, Ints
+
+if TYPE_CHECKING:
+    from genre.backbones import Loaded
+
+FORMAT = 1
+"""Version of the model folder's layout."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the model needs to know of the log it is trained on."""
+
+    n_items: int
+    actions: tuple[str, ...]
+    value_mean: float
+    value_std: float
+    labels: dict[str, tuple[float, float]]
+    """Mean and deviation of each head's label."""
+    hidden_size: int
+    """Width of the language model; 0 when text is not used."""
+
+    @classmethod
+    def of(cls, log: Log, heads: dict[str, Head], hidden_size: int) -> Facts:
+        """The facts of a training log."""
+        labels = {name: _moments(values) for name, values in labels_of(log, heads).items()}
+        return cls(log.n_items, log.actions, *_moments(log.value), labels, hidden_size)
+
+
+def labels_of(log: Log, heads: dict[str, Head]) -> dict[str, Floats]:
+    """The label of every row, for each head that has one."""
+    return {name: Label.parse(head.label).evaluate(log) for name, head in heads.items() if head.label}
+
+
+def _moments(values: Floats) -> tuple[float, float]:
+    known = values[~np.isnan(values)]
+    return (float(known.mean()), float(known.std())) if len(known) else (0.0, 0.0)
+
+
+class MultiTaskModel(nn.Module):
+    """Two towers and task heads over them. The item tower reads text vectors, which `TextEncoder` makes."""
+
+    seen: Tensor
+    """``[items]``: 1 for items of the training log; the others have no learned part of their own."""
+
+    def __init__(self, section: ModelSection, facts: Facts, seen: Tensor) -> None:
+        super().__init__()
+        dim = section.dim
+        self.section, self.facts = section, facts
+        self.register_buffer("seen", seen.float())
+        if section.text:
+            self.project = nn.Linear(facts.hidden_size, dim)
+        if section.ids:
+            self.ids = nn.Embedding(facts.n_items, dim)
+            nn.init.normal_(self.ids.weight, std=0.02)
+        self.action = nn.Embedding(len(facts.actions) + 1, dim)
+        nn.init.zeros_(self.action.weight)
+        self.value = nn.Linear(1, dim, bias=False)
+        nn.init.zeros_(self.value.weight)
+        self.dropout = nn.Dropout(section.dropout)
+        self.user = section.user.build(dim, section.max_history, section.dropout)
+        built = {name: head.build(dim, *facts.labels.get(name, (0.0, 1.0))) for name, head in section.heads.items()}
+        self.heads = nn.ModuleDict(built)
+        self.balance = section.balance.build({name: head.weight for name, head in section.heads.items()})
+
+    def items(self, text: Tensor | None, rows: Tensor) -> Tensor:
+        """Vectors of the catalogue's ``rows`` from their text vectors ``[n, hidden]``: ``[n, dim]``."""
+        vectors = torch.zeros(len(rows), self.section.dim) if text is None else self.project(text)
+        if not self.section.ids:
+            return vectors
+        keep = self.seen[rows]
+        if self.training and text is not None:
+            keep = keep * (torch.rand(len(rows)) >= self.section.id_dropout)
+        return vectors + self.ids(rows) * keep[:, None]
+
+    def states(self, events: Tensor, mask: Tensor, value: Tensor, action: Tensor) -> Tensor:
+        """User states ``[b, l + 1, dim]`` from the item vectors, amounts and actions of the events ``[b, l, ...]``."""
+        scaled = (value - self.facts.value_mean) / (self.facts.value_std or 1.0)
+        amounts = self.value(torch.nan_to_num(scaled)[..., None])
+        events = events + amounts + self.action(torch.where(action < 0, len(self.facts.actions), action))
+        return self.user(self.dropout(events) * mask[..., None], mask)
+
+    def losses(self, batch: Batch, vectors: Tensor) -> dict[str, Tensor]:
+        """Loss of every head, with ``vectors [n, dim]`` of the batch's rows."""
+        states = self.states(vectors[batch.history], batch.mask, batch.value, batch.action)
+        users, items = states[batch.window, batch.state], vectors[batch.item]
+        losses = {}
+        for name, head in self.section.heads.items():
+            labels = batch.labels.get(name, torch.full((len(items),), torch.nan))
+            candidates = vectors[batch.candidates]
+            examples = Examples(users, items, labels, batch.positive, candidates, batch.target, batch.log_q)
+            losses[name] = head.loss(self.heads[name], examples)
+        return losses
+
+
+@dataclass
+class TrainedModel:
+    """A model that answers: who wants what next, and what every head predicts. A `genre.types.Recommender`."""
+
+    model: MultiTaskModel
+    vectors: Tensor
+    """``[items, dim]``."""
+    text: TextEncoder | None
+    """The fine-tuned text encoder, or None until a text is asked about (`embed` loads it) or where text is not used."""
+    folder: Path | None = None
+
+    @property
+    def heads(self) -> dict[str, Head]:
+        """The task heads by name."""
+        return self.model.section.heads
+
+    @cached_property
+    def ranking_head(self) -> str | None:
+        """The head that ranks all items; None if the model has none."""
+        return next((name for name, head in self.heads.items() if head.predicts == "ranking"), None)
+
+    def item_vectors(self) -> Floats:
+        """``[items, dim]``."""
+        return self.vectors.numpy()
+
+    @torch.inference_mode()
+    def score_next(self, histories: Histories) -> Floats:
+        """Score of every item as each person's next: ``[people, items]``. Raises `GenreError` without a ranking head."""
+        if self.ranking_head is None:
+            raise GenreError("this model has no head that ranks; add one, such as next_item, to model.heads")
+        head: Any = self.model.heads[self.ranking_head]
+        return head.against(self.user_vectors(histories), self.vectors).numpy()
+
+    @torch.inference_mode()
+    def predict(self, head: str, histories: Histories, items: Ints) -> Floats:
+        """What ``head`` predicts of one item a person: ``[people]``, on the label's own scale."""
+        users, vectors = self.user_vectors(histories), self.vectors[torch.from_numpy(items.astype(np.int64))]
+        return self.heads[head].predict(self.model.heads[head], users, vectors).numpy()
+
+    @torch.inference_mode()
+    def user_vectors(self, histories: Histories, block: int = 512) -> Tensor:
+        """Vector of each person from their latest events, and from their text as if it were an item: ``[people, dim]``."""
+        self.model.eval()
+        parts = [self._block(histories.take(slice(i, i + block))) for i in range(0, len(histories), block)]
+        return torch.cat(parts) if parts else torch.zeros(0, self.model.section.dim)
+
+    def _block(self, histories: Histories) -> Tensor:
+        said = [i for i, text in enumerate(histories.texts) if text]
+        recent = histories.latest(self.model.section.max_history - bool(said))
+        lengths = torch.from_numpy(recent.lengths.copy())
+        lengths[said] += 1
+        mask = torch.arange(max(1, int(lengths.max()))) < lengths[:, None]
+        events, value = torch.zeros(*mask.shape, self.model.section.dim), torch.full(mask.shape, torch.nan)
+        action = torch.full(mask.shape, -1)
+        owner = torch.from_numpy(recent.owner)
+        at = torch.from_numpy(recent.lengths[recent.owner] - 1 - recent.age)
+        events[owner, at] = self.vectors[torch.from_numpy(recent.item.astype(np.int64))]
+        value[owner, at] = torch.from_numpy(recent.value)
+        action[owner, at] = torch.from_numpy(recent.action.astype(np.int64))
+        if said:
+            texts = self.model.project(torch.from_numpy(self.embed([histories.texts[i] or "" for i in said])))
+            events[said, lengths[said] - 1] = texts
+        states = self.model.states(events, mask, value, action)
+        return states[torch.arange(len(states)), lengths]
+
+    @torch.inference_mode()
+    def embed(self, texts: list[str]) -> Floats:
+        """Texts through the fine-tuned language model: ``[texts, hidden]``. Raises `GenreError` where text is not used."""
+        section = self.model.section
+        if not section.text:
+            raise GenreError("this model does not read text (model.text is false)")
+        loaded = section.backbone.load()
+        encoder, first = build(section, loaded)
+        if self.text is None and self.folder is not None:
+            encoder.load_state_dict(load_file(self.folder / "text.safetensors"), strict=False)
+            self.text = encoder
+        assert self.text is not None
+        states = hidden_states(loaded, texts, first, section.max_tokens)
+        return self.text.eval().encode(states, np.arange(len(texts)), 8192).numpy()
+
+    def save(self, folder: Path, data_hash: str) -> None:
+        """Write the model as safetensors and JSON with their hashes, all or nothing. The untouched weights stay out."""
+        with replacing_folder(folder) as aside:
+            save_file(_state(self.model), aside / "towers.safetensors")
+            save_file({"vectors": self.vectors.contiguous()}, aside / "items.safetensors")
+            if self.text is not None:
+                trained = {name for name, p in self.text.named_parameters() if p.requires_grad}
+                state = {n: t for n, t in _state(self.text).items() if n in trained or n.startswith("pool.")}
+                save_file(state, aside / "text.safetensors")
+            section = TypeAdapter(ModelSection).dump_python(self.model.section, mode="json")
+            seal(aside, FORMAT, model=section, facts=asdict(self.model.facts), data=data_hash)
+
+    @classmethod
+    def load(cls, folder: Path, data: Dataset) -> TrainedModel:
+        """Read a model folder. Raises `RunError` when a byte has changed, or it was trained on other data."""
+        manifest = unseal(folder, FORMAT, "genre train")
+        if manifest["data"] != data.hash:
+            raise RunError(f"{folder}: was trained on other data than those here; run 'genre train' again")
+        section = TypeAdapter(ModelSection).validate_python(manifest["model"])
+        facts = TypeAdapter(Facts).validate_python(manifest["facts"])
+        model = MultiTaskModel(section, facts, torch.zeros(facts.n_items))
+        model.load_state_dict(load_file(folder / "towers.safetensors"))
+        return cls(model.eval(), load_file(folder / "items.safetensors")["vectors"], None, folder)
+
+
+def _state(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone().contiguous() for name, tensor in module.state_dict().items()}
+
+
+def text_vectors(config: Config, data: Dataset) -> Floats:
+    """Item texts as the pretrained language model sees them, before any training: ``[items, hidden]``, unit length."""
+    texts = render(data.items, config.model.template)
+    return pretrained_vectors(config.model.backbone.load(), texts, config.model.max_tokens)
+
+
+def text_embedder(config: Config) -> Callable[[list[str]], Floats]:
+    """The same for any texts; the language model is loaded when it is first needed."""
+    loaded: list[Loaded] = []
+
+    def embed(texts: list[str]) -> Floats:
+        if not loaded:
+            loaded.append(config.model.backbone.load())
+        return pretrained_vectors(loaded[0], texts, config.model.max_tokens)
+
+    return embed

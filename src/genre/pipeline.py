@@ -1,0 +1,275 @@
+"""From a query to a slate: sources, merge, filters, scorer, predictions. Evaluation and serving run the same function."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import json
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from genre.component import Slot, name_of
+from genre.data import Dataset, Histories, Log
+from genre.errors import GenreError, RunError
+from genre.files import unseal
+from genre.filters import Filter
+from genre.ranking import top_lists
+from genre.resources import Version, load_model, model_hash, resources_of
+from genre.run import Run
+from genre.scorers import Scorer
+from genre.sources import Resources, Source
+from genre.states import load_state
+from genre.types import Bools, Candidate, Floats, Ints, Query, Slate, State
+
+FORMAT = 1
+"""Version of the layout of the folder that `genre rank` writes."""
+
+T = TypeVar("T")
+
+
+@dataclass
+class Trace:
+    """What happened on the way of a block of ``b`` people."""
+
+    lists: dict[str, Ints] = field(default_factory=dict)
+    """Candidates of each source, best first: ``[b, top_k]``, -1 where there are fewer."""
+    removed: dict[str, Ints] = field(default_factory=dict)
+    """``[b]`` by filter: items that a source ranked among its candidates and that may not be shown."""
+    silent: dict[str, Bools] = field(default_factory=dict)
+    """``[b]`` by source: it had nothing to say for this person."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Sources that raised, each with the message."""
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        """Add the time that the block takes to ``step``."""
+        started = time.perf_counter()
+        yield
+        self.seconds[step] += time.perf_counter() - started
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A fitted recommender: give it queries, or histories."""
+
+    data: Dataset
+    resources: Resources
+    sources: dict[str, Source]
+    states: dict[str, State]
+    filters: dict[str, Filter]
+    scorer: Scorer
+    scorer_state: State
+    heads: tuple[str, ...] = ()
+    """Tasks of the model whose predictions a slate shows."""
+
+    @classmethod
+    def load(cls, folder: Path | str, version: Version = "finetuned") -> Pipeline:
+        """The pipeline of a run folder. Raises `RunError` when a stage is missing, damaged or older than another."""
+        run = Run.open(folder)
+        data = Dataset.load(run.path("data"))
+        ranked = run.path("rank")
+        manifest = unseal(ranked, FORMAT, "genre rank")
+        for stage, current in (("data", data.hash), ("model", model_hash(run))):
+            if manifest[stage] != current:
+                raise RunError(f"{ranked}: was made from another {stage} than the one here; run 'genre rank' again")
+        settings = json.loads((ranked / "settings.json").read_text(encoding="utf-8"))
+        built = {name: Slot("sources").build(found["source"]) for name, found in settings.items()}
+        model = load_model(run, data, version)
+        scorer = ranked / ("scorer.safetensors" if version == "finetuned" else "scorer_before.safetensors")
+        if not scorer.exists():
+            raise RunError(f"{ranked}: no source uses the model, so there is no pipeline 'before'")
+        return cls(
+            data=data,
+            resources=resources_of(run.config, data, model),
+            sources=built,
+            states={name: load_state(ranked / "sources" / f"{name}.safetensors") for name in built},
+            filters=named(run.config.pipeline.filters),
+            scorer=run.config.pipeline.scorer,
+            scorer_state=load_state(scorer),
+            heads=tuple(model.heads) if model is not None else (),
+        )
+
+    @cached_property
+    def log(self) -> Log:
+        """The interactions as arrays."""
+        return Log.of(self.data)
+
+    @cached_property
+    def item_ids(self) -> list[str]:
+        """Id of every row of the items table."""
+        return self.data.items["item_id"].to_pylist()
+
+    @cached_property
+    def _item_rows(self) -> dict[str, int]:
+        return {item: row for row, item in enumerate(self.item_ids)}
+
+    @cached_property
+    def _user_rows(self) -> dict[str, int]:
+        return {user: row for row, user in enumerate(self.data.users["user_id"].to_pylist())}
+
+    @cached_property
+    def _histories(self) -> Histories:
+        return Histories.of(self.log)
+
+    def recommend(self, queries: Sequence[Query], block: int = 512) -> list[Slate]:
+        """A slate for each query. Raises `GenreError` for an unknown id, or when every source fails."""
+        slates: list[Slate] = []
+        for i in range(0, len(queries), block):
+            slates += self._answer(queries[i : i + block])
+        return slates
+
+    def score_block(self, histories: Histories) -> tuple[Floats, Trace]:
+        """Final score of every item for each person, ``[people, items]``, -inf for what would not be shown."""
+        scores, allowed, trace = self.retrieve(histories)
+        with trace.timed("scorer"):
+            final = self.scorer.score(self.scorer_state, scores, allowed)
+            final = np.where(allowed & np.isfinite(final), final, -np.inf).astype(np.float32)
+        return final, trace
+
+    def retrieve(self, histories: Histories) -> tuple[dict[str, Floats], Bools, Trace]:
+        """Scores by source, the candidates that passed the filters ``[people, items]``, and what happened on the way."""
+        trace, scores = Trace(), {}
+        keep: dict[str, Bools] = {}
+        for name, rule in self.filters.items():
+            with trace.timed(f"filters.{name}"):
+                keep[name] = rule.keep(histories, self.data.items)
+        shape = (len(histories), self.data.items.num_rows)
+        kept = np.logical_and.reduce([*keep.values(), np.ones(shape, dtype=bool)])
+        allowed, walked = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
+        for name, source in self.sources.items():
+            with trace.timed(f"sources.{name}"):
+                scores[name] = self._ask(name, source, histories, trace)
+                reached, trace.lists[name] = _candidates(scores[name], kept, getattr(source, "top_k", None))
+                allowed |= reached & kept
+                walked |= reached & ~kept
+        if len(trace.failed) == len(self.sources):
+            raise GenreError("every source failed: " + "; ".join(f"{k}: {why}" for k, why in trace.failed.items()))
+        for name, mask in keep.items():
+            trace.removed[name] = (walked & ~mask).sum(1).astype(np.int32)
+            walked &= mask
+        return scores, allowed, trace
+
+    def _ask(self, name: str, source: Source, histories: Histories, trace: Trace) -> Floats:
+        """Scores of one source; a failure costs its candidates, not the answer, and scores that are not finite sink."""
+        shape = (len(histories), self.data.items.num_rows)
+        try:
+            scores = np.asarray(source.score(self.states[name], histories, self.resources), dtype=np.float32)
+            if scores.shape != shape:
+                raise ValueError(f"gave scores of shape {scores.shape} instead of {shape}")
+        except Exception as error:
+            trace.failed[name] = f"{type(error).__name__}: {error}"
+            scores = np.zeros(shape, dtype=np.float32)
+        finite = np.isfinite(scores)
+        if not finite.all():
+            lowest = np.where(finite, scores, np.inf).min(1, keepdims=True)
+            scores = np.where(finite, scores, np.where(np.isfinite(lowest), lowest, 0.0)).astype(np.float32)
+        trace.silent[name] = scores.max(1) == scores.min(1)
+        return scores
+
+    def _answer(self, queries: Sequence[Query]) -> list[Slate]:
+        started = time.perf_counter()
+        histories = self._hydrate(queries)
+        hydrate = time.perf_counter() - started
+        scores, trace = self.score_block(histories)
+        lists = top_lists(scores, np.isfinite(scores), max(query.k for query in queries))
+        lists = [row[row >= 0][: query.k] for row, query in zip(lists, queries, strict=True)]
+        with trace.timed("predictions"):
+            predictions = self._predict(histories, lists)
+        seconds = {"hydrate": hydrate, **trace.seconds}
+        slates = []
+        for i, query in enumerate(queries):
+            items = [self._candidate(i, row, float(scores[i, row]), trace, predictions) for row in lists[i]]
+            removed = {name: int(counts[i]) for name, counts in trace.removed.items()}
+            slates.append(Slate(query, items, removed, _skipped(trace, i), dict(seconds)))
+        return slates
+
+    def _candidate(
+        self, person: int, row: int, score: float, trace: Trace, predictions: dict[str, dict[tuple[int, int], float]]
+    ) -> Candidate:
+        places = {name: np.flatnonzero(lists[person] == row) for name, lists in trace.lists.items()}
+        ranks = {name: int(at[0]) + 1 for name, at in places.items() if len(at)}
+        answers = {head: values[person, int(row)] for head, values in predictions.items()}
+        return Candidate(self.item_ids[row], score, ranks, answers)
+
+    def _predict(self, histories: Histories, lists: list[Ints]) -> dict[str, dict[tuple[int, int], float]]:
+        """What every head says of the items shown, by person and item."""
+        model = self.resources.model
+        owner = np.repeat(np.arange(len(lists)), [len(one) for one in lists])
+        if model is None or not len(owner):
+            return {}
+        items = np.concatenate(lists).astype(np.int32)
+        pairs = list(zip(owner.tolist(), items.tolist(), strict=True))
+        asked = histories.take(owner)
+        return {head: dict(zip(pairs, model.predict(head, asked, items).tolist(), strict=True)) for head in self.heads}
+
+    def _hydrate(self, queries: Sequence[Query]) -> Histories:
+        """One history a query: the one given, else that of the user in the data; a text comes with either, or alone."""
+        parts = [self._history(query) for query in queries]
+        offsets = np.concatenate([[0], np.cumsum([len(part.item) for part in parts])]).astype(np.int64)
+        item, value, action = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("item", "value", "action")
+        )
+        return Histories(offsets, item, value, action, tuple(query.text or None for query in queries))
+
+    def _history(self, query: Query) -> Histories:
+        if query.k < 1:
+            raise GenreError(f"k is {query.k}; a slate has at least one place")
+        if query.history is not None:
+            return Histories.of_items([[self._item_row(item) for item in query.history]])
+        if query.user_id in self._user_rows:
+            return self._histories.take(np.array([self._user_rows[query.user_id]]))
+        if query.user_id is not None and not query.text:
+            mend = "or give a history or a text, for a person whom the data do not hold"
+            raise GenreError(f"no user '{query.user_id}'; {_near(query.user_id, self._user_rows)}, {mend}")
+        return Histories.of_items([[]])
+
+    def _item_row(self, item: str) -> int:
+        if item not in self._item_rows:
+            raise GenreError(f"no item '{item}'; {_near(item, self._item_rows)}")
+        return self._item_rows[item]
+
+
+def named(components: Sequence[T]) -> dict[str, T]:
+    """Components by name; the second of a name is called ``name_2``."""
+    result: dict[str, T] = {}
+    for one in components:
+        name = name_of(one).rpartition(":")[2]
+        later = (f"{name}_{i}" for i in itertools.count(2))
+        result[name if name not in result else next(n for n in later if n not in result)] = one
+    return result
+
+
+def _candidates(scores: Floats, kept: Bools, top_k: int | None) -> tuple[Bools, Ints]:
+    """What a source ranks at least as high as the last of its ``top_k`` items that may be shown, and those items.
+
+    Items at a person's lowest score are none of its candidates: of them the source has nothing to say.
+    """
+    above = scores > scores.min(1, keepdims=True)
+    lists = top_lists(scores, kept & above, top_k or scores.shape[1])
+    reached = np.zeros(scores.shape, dtype=bool)
+    people, places = np.nonzero(lists >= 0)
+    reached[people, lists[people, places]] = True
+    full = (lists >= 0).all(1)
+    last = np.where(full, scores[np.arange(len(scores)), lists[:, -1]], -np.inf)
+    return reached | (above & ~kept & (scores >= last[:, None])), lists
+
+
+def _skipped(trace: Trace, person: int) -> dict[str, str]:
+    silent = {name: "nothing to say for this person" for name, mask in trace.silent.items() if mask[person]}
+    return silent | {name: f"failed: {why}" for name, why in trace.failed.items()}
+
+
+def _near(word: str, known: Iterable[str]) -> str:
+    """A known id like ``word``, or a few to show what ids look like."""
+    known = list(known)
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean '{near[0]}'?" if near else f"the data hold {len(known)}, such as {', '.join(known[:3])}"

@@ -1,0 +1,58 @@
+"""What sources may use beside the log, from a run folder: item texts as vectors, and the trained model."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import TYPE_CHECKING, Literal
+
+from genre.config import Config
+from genre.data import Dataset
+from genre.files import digest
+from genre.run import Run
+from genre.sources import Resources
+from genre.types import Floats, Recommender
+
+if TYPE_CHECKING:
+    from genre.model import TrainedModel
+
+Version = Literal["finetuned", "before"]
+"""The fine-tuned model, or the same model, trained too, whose language model is as it came."""
+
+
+def load_model(run: Run, data: Dataset, version: Version = "finetuned") -> TrainedModel | None:
+    """The run's model, or None where none was trained. Raises `RunError` when it is damaged or of other data."""
+    folder = run.path("model") / version
+    if not folder.exists():
+        return None
+    from genre.model import TrainedModel
+
+    return TrainedModel.load(folder, data)
+
+
+def model_hash(run: Run) -> str:
+    """Hash of both versions of the run's model; equal for equal weights, empty where there is no model."""
+    manifests = [run.path("model") / version / "manifest.json" for version in ("before", "finetuned")]
+    hashes = [json.loads(path.read_text(encoding="utf-8"))["hash"] for path in manifests if path.exists()]
+    return digest(hashes) if hashes else ""
+
+
+def resources_of(config: Config, data: Dataset, model: Recommender | None) -> Resources:
+    """Resources that load the pretrained language model when a source first asks for vectors."""
+
+    @cache
+    def vectors() -> Floats:
+        from genre.model import text_vectors
+
+        return text_vectors(config, data)
+
+    def embed(texts: list[str]) -> Floats:
+        return embedder()(texts)
+
+    @cache
+    def embedder():  # noqa: ANN202
+        from genre.model import text_embedder
+
+        return text_embedder(config)
+
+    return Resources(data.items, vectors, embed, model)

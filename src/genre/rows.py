@@ -1,0 +1,161 @@
+"""Reading rows of text files with the line each stands in, and turning words into numbers."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genre.component import suggest
+from genre.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Rejected = list[dict[str, object]]
+NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
+
+
+def data_folder() -> Path:
+    """Where data sets that may not be passed on are kept: ``GENRE_DATA``, else ``../shared/data``."""
+    return Path(os.environ.get("GENRE_DATA") or "../shared/data")
+
+
+@contextmanager
+def opened(path: Path, encoding: str) -> Iterator[IO[str]]:
+    """Open a text file, gzipped if its name says so. Raises `DataError` where it is missing, cut short or mis-encoded."""
+    if not path.exists():
+        raise DataError(f"{path}: no such file")
+    try:
+        with gzip.open(path, "rt", encoding=encoding, newline="") if path.suffix == ".gz" else path.open(
+            encoding=encoding, newline=""
+        ) as file:
+            yield file
+    except UnicodeDecodeError as error:
+        line = _line_of_bad_byte(path, encoding)
+        what = f"byte {error.object[error.start]:#04x} is not {encoding.upper()}"
+        raise DataError(f"{path}:{line}: {what}; save the file as UTF-8 or set the reader's encoding") from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path}: the compressed file is cut short or damaged ({error}); fetch it again") from error
+
+
+def _line_of_bad_byte(path: Path, encoding: str) -> int:
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode(encoding)
+            except UnicodeDecodeError:
+                return number
+    return 0
+
+
+def delimited(
+    path: Path, delimiter: str, header: list[str] | None, rejected: Rejected, encoding: str = "utf-8"
+) -> dict[str, list[Any]]:
+    """Columns of a delimited file, by the names in ``header`` or its first line, and ``file`` and ``line``.
+
+    A row with another number of fields goes to ``rejected``. ``delimiter`` may have several characters (``::``).
+    """
+    with opened(path, encoding) as file:
+        lines = _split(file, delimiter)
+        names = header
+        if names is None:
+            first = next(lines, None)
+            if first is None:
+                raise DataError(f"{path}: the file is empty")
+            names = [name.strip().lstrip("\ufeff") for name in first[1]]
+        columns: dict[str, list[Any]] = {name: [] for name in [*names, "line"]}
+        for line, row in lines:
+            if len(row) != len(names):
+                reason = f"has {len(row)} fields where {len(names)} are expected"
+                rejected.append({"file": str(path), "line": line, "reason": reason, "row": delimiter.join(row)})
+                continue
+            for name, word in zip(names, row, strict=True):
+                columns[name].append(word)
+            columns["line"].append(line)
+    columns["file"] = [str(path)] * len(columns["line"])
+    return columns
+
+
+def _split(file: IO[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    if len(delimiter) == 1:
+        quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
+        reader = csv.reader(file, delimiter=delimiter, quoting=quoting)
+        for row in reader:
+            if row:
+                yield reader.line_num, row
+    else:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                yield number, line.rstrip("\r\n").split(delimiter)
+
+
+def json_lines(path: Path, rejected: Rejected, encoding: str = "utf-8") -> dict[str, list[Any]]:
+    """Columns of a JSON lines file and ``file`` and ``line``; a line that is no JSON object goes to ``rejected``."""
+    found: list[tuple[int, dict[str, Any]]] = []
+    with opened(path, encoding) as file:
+        for number, line in enumerate(file, 1):
+            try:
+                value = json.loads(line) if line.strip() else None
+            except ValueError as error:
+                rejected.append({"file": str(path), "line": number, "reason": f"not JSON: {error}", "row": line.rstrip()})
+                continue
+            if isinstance(value, dict):
+                found.append((number, value))
+            elif value is not None:
+                rejected.append({"file": str(path), "line": number, "reason": "not a JSON object", "row": line.rstrip()})
+    names = dict.fromkeys(name for _, row in found for name in row)
+    columns: dict[str, list[Any]] = {name: [row.get(name) for _, row in found] for name in names}
+    return {**columns, "line": [number for number, _ in found], "file": [str(path)] * len(found)}
+
+
+def need(columns: Iterable[str], wanted: Iterable[str], path: object, how: str) -> None:
+    """Raise `DataError` that names each wanted column that is missing, the nearest that is there, and the mend."""
+    known = [c for c in columns if c not in ("file", "line")]
+    missing = [f"'{name}' ({suggest(name, known)})" for name in wanted if name not in known]
+    if missing:
+        raise DataError(f"{path}: no column {', '.join(missing)}; {how}")
+
+
+def numbers(column: pa.ChunkedArray) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """A column as numbers, NaN where missing, and where it holds something that is not a finite number."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_null(column.type):
+        return np.full(len(column), np.nan), np.zeros(len(column), dtype=bool)
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        values = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        there = column.is_valid().to_numpy(zero_copy_only=False)
+        return values, there & ~np.isfinite(values)
+    words = pc.utf8_trim_whitespace(column)  # pyright: ignore[reportAttributeAccessIssue]
+    there = pc.fill_null(pc.not_equal(words, ""), False)  # pyright: ignore[reportAttributeAccessIssue]
+    good = pc.fill_null(pc.match_substring_regex(words, NUMBER), False)  # pyright: ignore[reportAttributeAccessIssue]
+    cast = pc.if_else(good, words, None).cast(pa.float64())  # pyright: ignore[reportAttributeAccessIssue]
+    values = cast.to_numpy(zero_copy_only=False)
+    bad = (pc.and_(there, pc.invert(good))).to_numpy(zero_copy_only=False)  # pyright: ignore[reportAttributeAccessIssue]
+    return values, bad | np.isinf(values)
+
+
+def typed(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Words that are all numbers as numbers (whole ones as integers), empty words as missing; else the column as it is."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return column
+    values, bad = numbers(column)
+    known = values[~np.isnan(values)]
+    if bad.any() or not len(known):
+        return pc.if_else(pc.equal(column, ""), None, column)  # pyright: ignore[reportAttributeAccessIssue]
+    made = pa.chunked_array([pa.array(values, from_pandas=True)])
+    return made.cast(pa.int64()) if (known == np.round(known)).all() and np.abs(known).max() < 2**53 else made

@@ -1,0 +1,160 @@
+"""Stage: fine-tune the model on the training part; writes ``before/`` and ``finetuned/``, curves and costs."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor
+
+from genre import checkpoint
+from genre.checkpoint import Progress, set_weights, weights_of
+from genre.config import Config
+from genre.curves import Curves
+from genre.data import Dataset, Log
+from genre.errors import GenreError
+from genre.files import digest, write_json
+from genre.fitting import Fitter, Phase
+from genre.progress import progress as progress_bar
+from genre.run import Run
+from genre.validation import Measure, Validation
+
+
+def train(config: Config, run: Run) -> None:
+    """Train the model of ``config`` on the run's data; a training that was cut short goes on where it stopped.
+
+    Raises `GenreError` when there is nothing to learn from, or the loss is no longer finite.
+    """
+    data = Dataset.load(run.path("data"))
+    sections = TypeAdapter(Config).dump_python(config, mode="json")
+    inputs = {"data": data.hash, "model": sections["model"], "train": sections["train"], "seed": config.seed}
+    run.do("model", inputs, lambda folder: Training(config, data, folder, digest(inputs)).run())
+
+
+class Training:
+    """One training: its phases, early stopping, checkpoints."""
+
+    def __init__(self, config: Config, data: Dataset, folder: Path, key: str) -> None:
+        self.config, self.data, self.folder, self.key = config, data, folder, key
+        log = Log.of(data)
+        _check(log, config)
+        self.fitter = Fitter(config, data)
+        self.measure = Measure.of(config.train.early_stopping.metric)
+        self.validation = Validation(log, config.model.heads, self.measure.name, seed=config.seed)
+        self.saved = folder / "checkpoint"
+
+    def run(self) -> None:
+        """Both phases, then the files that later stages read."""
+        stood = checkpoint.load_progress(self.saved, self.key)
+        progress = stood or Progress()
+        with Curves(self.folder, progress.curves) as curves:
+            for phase in self.fitter.phases():
+                if stood is None or _order(phase) > _order(progress.phase):
+                    progress.phase, progress.epoch, progress.best_epoch, progress.best = phase, 0, 0, None
+                elif _order(phase) < _order(progress.phase):
+                    continue
+                self._phase(progress, curves, resume=stood is not None and stood.phase == phase)
+                stood = None
+                if phase == "warmup":
+                    self.fitter.trained().save(self.folder / "before", self.data.hash)
+        self.fitter.trained().save(self.folder / "finetuned", self.data.hash)
+        self._report(progress)
+
+    def _phase(self, progress: Progress, curves: Curves, resume: bool) -> None:
+        phase = progress.phase
+        steppers = self.fitter.steppers(phase)
+        if resume:
+            best = checkpoint.restore(self.saved, self.fitter, steppers)
+            print(f"{phase}: going on after epoch {progress.epoch}")
+        else:
+            best = weights_of(self.fitter)
+            self._estimate(phase)
+            if phase == "finetune":
+                progress.best = self._signed(self.validation.measure(self.fitter.trained()))
+        patience = self.config.train.early_stopping.patience
+        while progress.epoch < self.fitter.most_epochs(phase) and progress.epoch - progress.best_epoch < patience:
+            best = self._epoch(progress, curves, steppers, best)
+            if progress.epoch % self.config.train.checkpoint_every == 0:
+                checkpoint.save(self.saved, self.fitter, steppers, progress, best, self.key)
+        set_weights(self.fitter, best)
+        if phase == "finetune":
+            self.fitter.table = self.fitter.encode_all()
+
+    def _epoch(
+        self, progress: Progress, curves: Curves, steppers: dict[str, Any], best: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        started = time.perf_counter()
+        progress.epoch += 1
+        steps = self.fitter.log.count(self.config.train.batch_size)
+        with progress_bar(f"{progress.phase} epoch {progress.epoch}", steps) as advance:
+            losses = self.fitter.epoch(progress.phase, progress.epoch, steppers, advance)
+        if not all(math.isfinite(loss) for loss in losses.values()):
+            raise GenreError(f"the loss is no longer finite in epoch {progress.epoch} ({losses}); lower train.lr")
+        results = self.validation.measure(self.fitter.trained())
+        progress.seconds += time.perf_counter() - started
+        row = {"phase": progress.phase, "epoch": progress.epoch, "seconds": round(progress.seconds, 3)}
+        row |= {f"loss/{name}": loss for name, loss in losses.items()}
+        row |= {f"valid/{name}": value for name, value in results.items()}
+        curves.add(row)
+        signed = self._signed(results)
+        if progress.best is None or signed > progress.best:
+            progress.best, progress.best_epoch = signed, progress.epoch
+            return weights_of(self.fitter)
+        return best
+
+    def _signed(self, results: dict[str, float]) -> float:
+        value = results[self.measure.name]
+        return -math.inf if math.isnan(value) else value * self.measure.sign
+
+    def _estimate(self, phase: Phase) -> None:
+        epochs = self.fitter.most_epochs(phase)
+        if not epochs:
+            return
+        steps = self.fitter.log.count(self.config.train.batch_size)
+        minutes = self.fitter.probe(phase) * steps * epochs / 60
+        print(f"{phase}: up to {epochs} epochs of {steps} steps, about {minutes:.1f} minutes, less if it stops early")
+
+    def _report(self, progress: Progress) -> None:
+        fitter = self.fitter
+        modules = [m for m in (fitter.model, fitter.text) if m is not None]
+        opened = [p for p in fitter.text.parameters() if p.requires_grad] if fitter.text is not None else []
+        rest = sum(p.numel() for p in fitter.model.parameters())
+        facts = {
+            "seconds": round(progress.seconds, 2),
+            "epochs": {phase: sum(row["phase"] == phase for row in progress.curves) for phase in fitter.phases()},
+            "best_epoch": progress.best_epoch,
+            "metric": self.measure.name,
+            "trainable_parameters": rest + sum(p.numel() for p in opened),
+            "trainable_backbone_parameters": sum(p.numel() for p in opened),
+            "parameters_in_graph": sum(p.numel() for m in modules for p in m.parameters()),
+            "interactions": fitter.n_interactions,
+            "threads": torch.get_num_threads(),
+        }
+        write_json(self.folder / "training.json", facts)
+
+
+def _order(phase: Phase) -> int:
+    return ("warmup", "finetune").index(phase)
+
+
+def _check(log: Log, config: Config) -> None:
+    train, valid = log.parts("train"), log.parts("valid")
+    if not train.positive.any():
+        raise GenreError("the training part has no interactions (skips aside); check data.split")
+    if not len(valid):
+        raise GenreError("the validation part is empty, so training cannot tell when to stop; check data.split")
+    from genre.model import labels_of
+
+    for name, labels in labels_of(train, config.model.heads).items():
+        known = labels[labels == labels]
+        if not len(known):
+            raise GenreError(f"model.heads.{name}: no training row has a value for '{config.model.heads[name].label}'")
+        if known.min() == known.max():
+            what = f"'{config.model.heads[name].label}' is {known[0]:g} in all {len(known)} training rows"
+            raise GenreError(
+                f"model.heads.{name}: {what}; there is nothing to learn, remove the head or change its label"
+            )

@@ -1,0 +1,108 @@
+"""How good a model in training is on the validation part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from genre.component import Slot
+from genre.data import Histories, Log
+from genre.heads import Head
+from genre.metrics import Metric, Predictions, Ranking
+from genre.model import labels_of
+from genre.ranking import ranks, top_lists
+from genre.types import Floats, Ints, Recommender
+
+WATCHED = {"ranking": "ndcg@10", "binary": "label_auc", "regression": "rmse"}
+"""The metric that learning curves show for each sort of head."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number to watch: ``ndcg@10`` of the ranking, or ``rating.rmse`` of a head."""
+
+    name: str
+    head: str | None
+    metric: Metric
+    key: str
+    """The metric's own name for it."""
+
+    @classmethod
+    def of(cls, name: str) -> Measure:
+        """Read ``metric@k`` or ``head.metric``."""
+        head, dot, key = name.rpartition(".")
+        return cls(name, head if dot else None, Slot("metrics").build(key), key)
+
+    @property
+    def sign(self) -> float:
+        """1 where larger is better, -1 where smaller is."""
+        return -1.0 if self.metric.larger_is_better is False else 1.0
+
+
+class Predictor(Recommender, Protocol):
+    """A recommender that knows its heads."""
+
+    @property
+    def heads(self) -> dict[str, Head]: ...
+
+
+class Validation:
+    """The validation part of a log: each user's history in training, and what they did next."""
+
+    def __init__(self, log: Log, heads: dict[str, Head], metric: str, most_users: int = 5000, seed: int = 0) -> None:
+        watched = {head.predicts: name for name, head in reversed(heads.items()) if head.predicts == "ranking"}
+        names = [WATCHED["ranking"]] if watched else []
+        names += [f"{name}.{WATCHED[head.predicts]}" for name, head in heads.items() if head.predicts != "ranking"]
+        self.measures = [Measure.of(name) for name in dict.fromkeys([metric, *names])]
+        self.n_items = log.n_items
+        train, valid = log.parts("train"), log.parts("valid")
+        users = np.unique(valid.user)
+        if len(users) > most_users:
+            users = np.sort(np.random.default_rng(seed).choice(users, most_users, replace=False))
+        self.rows = valid.where(np.isin(valid.user, users))
+        self.users = users.astype(np.int32)
+        self.histories = Histories.of(train, self.users)
+        self.owner = np.searchsorted(self.users, self.rows.user)
+        self.labels = labels_of(self.rows, heads)
+        chosen = self.rows.positive
+        bounds = np.searchsorted(self.owner[chosen], np.arange(len(users) + 1))
+        items = self.rows.item[chosen]
+        self.targets = [items[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        self.counts = np.bincount(train.item[train.positive], minlength=log.n_items).astype(np.int32)
+
+    def measure(self, model: Predictor) -> dict[str, float]:
+        """Value of every watched measure."""
+        results: dict[str, float] = {}
+        rankings = [m for m in self.measures if m.head is None]
+        if rankings:
+            outcome = self._ranking(model)
+            results |= {m.name: _mean(m, outcome) for m in rankings}
+        for m in self.measures:
+            if m.head is not None:
+                results[m.name] = _mean(m, self._predictions(model, m.head))
+        return results
+
+    def _ranking(self, model: Recommender, block: int = 512) -> Ranking:
+        found: list[Ints] = []
+        lists: list[Ints] = []
+        candidates: list[Ints] = []
+        for i in range(0, len(self.users), block):
+            histories = self.histories.take(slice(i, i + block))
+            allowed = histories.matrix(self.n_items).toarray() == 0
+            scores = model.score_next(histories)
+            found += ranks(scores, allowed, self.targets[i : i + block])
+            lists.append(top_lists(scores, allowed, 10))
+            candidates.append(allowed.sum(1).astype(np.int32))
+        return Ranking(found, np.concatenate(candidates), np.concatenate(lists), self.counts, model.item_vectors())
+
+    def _predictions(self, model: Recommender, head: str) -> Predictions:
+        known = np.flatnonzero(~np.isnan(self.labels[head]))
+        predicted: Floats = model.predict(head, self.histories.take(self.owner[known]), self.rows.item[known])
+        return Predictions(self.labels[head][known], predicted, self.rows.user[known])
+
+
+def _mean(measure: Measure, outcome: Ranking | Predictions) -> float:
+    values = measure.metric.measure(outcome)[measure.key]
+    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
