@@ -59,7 +59,7 @@ class TrainingLog:
         self.value, self.action = log.value, log.action
         self.n_events = np.bincount(log.user[positive], minlength=log.n_users)
         self.first_event = np.cumsum(self.n_events) - self.n_events
-        self.before = _events_before(log, positive, self.first_event)
+        self.before = log.events_before()
         counts = np.bincount(log.item[positive], minlength=log.n_items)
         self.share = counts / max(1, counts.sum())
 
@@ -139,16 +139,3 @@ class TrainingLog:
         items = np.unique(np.concatenate([candidates, history, targets])).astype(np.int64)
         expected = len(targets) * self.share[candidates] + self.negatives / self.n_items
         return items, np.searchsorted(items, candidates), np.log(-np.expm1(-expected)).astype(np.float32)
-
-
-def _events_before(log: Log, positive: NDArray[np.bool_], first_event: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many of the user's events came before each row; what was shown together sees none of its own clicks."""
-    before = np.cumsum(positive) - positive - first_event[log.user]
-    shown = np.flatnonzero(log.impression >= 0)
-    if len(shown):
-        keys = np.stack([log.user[shown], log.impression[shown]], 1)
-        _, group = np.unique(keys, axis=0, return_inverse=True)
-        earliest = np.full(int(group.max()) + 1, np.iinfo(np.int64).max)
-        np.minimum.at(earliest, group, before[shown])
-        before[shown] = earliest[group]
-    return before

@@ -139,6 +139,20 @@ class Log:
         """Rows that enter histories and are next-item targets: all but `SKIP`."""
         return self.action != self.actions.index(SKIP) if SKIP in self.actions else np.ones(len(self), dtype=bool)
 
+    def events_before(self) -> NDArray[np.int64]:
+        """How many of the user's events came before each row; what was shown together sees none of its own clicks."""
+        positive = self.positive
+        total = np.bincount(self.user[positive], minlength=self.n_users)
+        before = np.cumsum(positive) - positive - (np.cumsum(total) - total)[self.user]
+        shown = np.flatnonzero(self.impression >= 0)
+        if len(shown):
+            keys = np.stack([self.user[shown], self.impression[shown]], 1)
+            _, group = np.unique(keys, axis=0, return_inverse=True)
+            earliest = np.full(int(group.max()) + 1, np.iinfo(np.int64).max)
+            np.minimum.at(earliest, group, before[shown])
+            before[shown] = earliest[group]
+        return before
+
     def matrix(self) -> sparse.csr_matrix:
         """Who has interacted with what, skips aside: ``[users, items]`` of 0 and 1."""
         rows = self.where(self.positive)

@@ -1,4 +1,4 @@
-"""From a query to a slate: sources, merge, filters, scorer, predictions. Evaluation and serving run the same function."""
+"""From a query to a slate: sources, merge, filters, scorer, predictions. Evaluating and serving run the same path."""
 
 from __future__ import annotations
 
@@ -55,6 +55,11 @@ class Trace:
         started = time.perf_counter()
         yield
         self.seconds[step] += time.perf_counter() - started
+
+    def insist(self) -> None:
+        """Raise `GenreError` when a source failed: a reply may go without it, a measurement may not."""
+        if self.failed:
+            raise GenreError("; ".join(f"source {name} failed: {why}" for name, why in self.failed.items()))
 
 
 @dataclass(frozen=True)
@@ -127,16 +132,20 @@ class Pipeline:
             slates += self._answer(queries[i : i + block])
         return slates
 
-    def score_block(self, histories: Histories) -> tuple[Floats, Trace]:
-        """Final score of every item for each person, ``[people, items]``, -inf for what would not be shown."""
+    def score_block(self, histories: Histories, within: Bools | None = None) -> tuple[Floats, Trace]:
+        """Final score of every item for each person, ``[people, items]``, -inf for what would not be shown.
+
+        ``within`` names the items to rank, as in an impression, instead of the candidates that passed the filters.
+        """
         scores, allowed, trace = self.retrieve(histories)
+        allowed = allowed if within is None else within
         with trace.timed("scorer"):
             final = self.scorer.score(self.scorer_state, scores, allowed)
             final = np.where(allowed & np.isfinite(final), final, -np.inf).astype(np.float32)
         return final, trace
 
     def retrieve(self, histories: Histories) -> tuple[dict[str, Floats], Bools, Trace]:
-        """Scores by source, the candidates that passed the filters ``[people, items]``, and what happened on the way."""
+        """Scores by source, candidates that passed the filters ``[people, items]``, and what happened on the way."""
         trace, scores = Trace(), {}
         keep: dict[str, Bools] = {}
         for name, rule in self.filters.items():

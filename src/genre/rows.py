@@ -36,9 +36,11 @@ def opened(path: Path, encoding: str) -> Iterator[IO[str]]:
     if not path.exists():
         raise DataError(f"{path}: no such file")
     try:
-        with gzip.open(path, "rt", encoding=encoding, newline="") if path.suffix == ".gz" else path.open(
-            encoding=encoding, newline=""
-        ) as file:
+        with (
+            gzip.open(path, "rt", encoding=encoding, newline="")
+            if path.suffix == ".gz"
+            else path.open(encoding=encoding, newline="") as file
+        ):
             yield file
     except UnicodeDecodeError as error:
         line = _line_of_bad_byte(path, encoding)
@@ -107,12 +109,16 @@ def json_lines(path: Path, rejected: Rejected, encoding: str = "utf-8") -> dict[
             try:
                 value = json.loads(line) if line.strip() else None
             except ValueError as error:
-                rejected.append({"file": str(path), "line": number, "reason": f"not JSON: {error}", "row": line.rstrip()})
+                rejected.append(
+                    {"file": str(path), "line": number, "reason": f"not JSON: {error}", "row": line.rstrip()}
+                )
                 continue
             if isinstance(value, dict):
                 found.append((number, value))
             elif value is not None:
-                rejected.append({"file": str(path), "line": number, "reason": "not a JSON object", "row": line.rstrip()})
+                rejected.append(
+                    {"file": str(path), "line": number, "reason": "not a JSON object", "row": line.rstrip()}
+                )
     names = dict.fromkeys(name for _, row in found for name in row)
     columns: dict[str, list[Any]] = {name: [row.get(name) for _, row in found] for name in names}
     return {**columns, "line": [number for number, _ in found], "file": [str(path)] * len(found)}

@@ -15,10 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LICENCE = "GroupLens: research use with acknowledgement, no redistribution of 100k and 1m; see grouplens.org/datasets/movielens"
-GENRES = (
-    "unknown Action Adventure Animation Children's Comedy Crime Documentary Drama Fantasy Film-Noir Horror Musical "
-    "Mystery Romance Sci-Fi Thriller War Western"
-).split()
+GENRES = ["unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western"]
 
 
 @component
@@ -42,10 +39,14 @@ class MovieLens:
         folder, names = self._layout()
         ratings, items, users = (*names, None)[:3]
         rejected: Rejected = []
-        read = {"u.data": _read_100k, "ml-100k.inter": _read_recbole, "ratings.dat": _read_1m}.get(ratings, _read_latest)
+        read = {"u.data": _read_100k, "ml-100k.inter": _read_recbole, "ratings.dat": _read_1m}.get(
+            ratings, _read_latest
+        )
         tables = read([folder / name for name in (ratings, items, users) if name], rejected)
         name = f"movielens-{self.version}"
-        return Reading(*tables, rejected=rejected, name=name, source="https://grouplens.org/datasets/movielens/", licence=LICENCE)
+        return Reading(
+            *tables, rejected=rejected, name=name, source="https://grouplens.org/datasets/movielens/", licence=LICENCE
+        )
 
     def _layout(self) -> tuple[Path, tuple[str, ...]]:
         layouts: dict[str, list[tuple[str, ...]]] = {
@@ -79,8 +80,13 @@ def _read_recbole(paths: list[Path], rejected: Rejected) -> tuple[pa.Table, pa.T
     ratings, films, people = (_plain(delimited(path, "\t", None, rejected)) for path in paths)
     ratings["value"] = ratings.pop("rating")
     people["region"] = people.pop("zip_code")
-    years = [f"{title} ({year})" if year else title for title, year in zip(films["movie_title"], films["release_year"], strict=True)]
-    return _tables(ratings, films["item_id"], years, [[w for w in c.split() if w != "unknown"] for c in films["class"]], people)
+    years = [
+        f"{title} ({year})" if year else title
+        for title, year in zip(films["movie_title"], films["release_year"], strict=True)
+    ]
+    return _tables(
+        ratings, films["item_id"], years, [[w for w in c.split() if w != "unknown"] for c in films["class"]], people
+    )
 
 
 def _plain(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
@@ -108,7 +114,11 @@ def _genres(text: str) -> list[str]:
 
 
 def _tables(
-    ratings: dict[str, list[Any]], ids: list[str], titles: list[str], categories: list[list[str]], people: dict[str, list[Any]] | None
+    ratings: dict[str, list[Any]],
+    ids: list[str],
+    titles: list[str],
+    categories: list[list[str]],
+    people: dict[str, list[Any]] | None,
 ) -> tuple[pa.Table, pa.Table, Any]:
     import pyarrow as pa
 

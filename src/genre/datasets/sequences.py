@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ class Sequences:
     """The file: a header line, then ``user_id<TAB>item item item``; may be gzipped."""
     items: Path | None = None
     """Tab-separated table of the items with a header line; may be gzipped. None given means ids alone."""
-    item_columns: dict[str, str] = {}
+    item_columns: dict[str, str] = field(default_factory=dict)
     """Our name: its name, for columns of the items table that are called otherwise (``title: text_id``)."""
     action: str = "interact"
     """What the events are called."""
@@ -53,7 +54,9 @@ class Sequences:
             events["line"] += [line] * len(items)
         n = len(events["line"])
         table = pa.table({**events, "file": [str(self.path)] * n, "action": [self.action] * n})
-        return Reading(table, self._items(rejected), None, rejected, self.path.name.split(".")[0], str(self.path), self.licence)
+        return Reading(
+            table, self._items(rejected), None, rejected, self.path.name.split(".")[0], str(self.path), self.licence
+        )
 
     def _items(self, rejected: Rejected) -> Any:
         import pyarrow as pa

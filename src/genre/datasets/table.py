@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +31,11 @@ class Table:
     """A row an item; an interaction with an item that is not there is rejected. None given means ids alone."""
     users: Path | None = None
     """A row a user, with attributes."""
-    columns: dict[str, str] = {}
+    columns: dict[str, str] = field(default_factory=dict)
     """Our name: its name in the log, for columns called otherwise (``user_id: uid``, ``timestamp: created_at``)."""
-    item_columns: dict[str, str] = {}
+    item_columns: dict[str, str] = field(default_factory=dict)
     """The same for the items table."""
-    user_columns: dict[str, str] = {}
+    user_columns: dict[str, str] = field(default_factory=dict)
     """The same for the users table."""
     action: str = "interact"
     """What an event is called when the log has no ``action`` column."""
@@ -68,12 +69,18 @@ class Table:
         users = self._side(self.users, self.user_columns, "user_id", "user_columns", rejected)
         name = self.interactions.name.split(".")[0]
         tables = [None if side is None else pa.table(side) for side in (items, users)]
-        return Reading(_table(log), *tables, rejected=rejected, name=name, source=str(self.interactions), licence=self.licence)
+        return Reading(
+            _table(log), *tables, rejected=rejected, name=name, source=str(self.interactions), licence=self.licence
+        )
 
     def _words(self, value: Any) -> list[str]:
         if value is None:
             return []
-        return [w.strip() for w in value.split(self.category_separator) if w.strip()] if isinstance(value, str) else list(value)
+        return (
+            [w.strip() for w in value.split(self.category_separator) if w.strip()]
+            if isinstance(value, str)
+            else list(value)
+        )
 
     def _side(
         self, path: Path | None, mapping: dict[str, str], key: str, setting: str, rejected: Rejected
@@ -90,7 +97,9 @@ class Table:
         need(columns, mapping.values(), path, f"check data.reader.{setting}")
         theirs = {their: our for our, their in mapping.items()}
         named = {theirs.get(name, name): column for name, column in columns.items()}
-        need(named, wanted, path, f"name it in data.reader.{setting}, as in {setting}: {{{wanted[0]}: <its name there>}}")
+        need(
+            named, wanted, path, f"name it in data.reader.{setting}, as in {setting}: {{{wanted[0]}: <its name there>}}"
+        )
         return named
 
     def _read(self, path: Path, rejected: Rejected) -> dict[str, list[Any]]:

@@ -1,0 +1,320 @@
+"""Stage: from a reader's rows to a checked, split dataset. Nothing is dropped without a line in ``rejected``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+
+from genre.component import describe
+from genre.config import Config, DataSection
+from genre.data import PARTS, UNUSED, Dataset, Log
+from genre.datasets import Reading
+from genre.errors import DataError
+from genre.files import sha256
+from genre.rows import numbers, typed
+from genre.run import Run
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MAIN = ("user_id", "item_id", "action", "value", "timestamp", "impression_id", "position", "propensity", "part")
+NUMERIC = ("value", "position", "propensity")
+MILLISECONDS = 1e11
+"""Times above this are milliseconds: as seconds they would lie in the year 5138."""
+
+
+def prepare(config: Config, run: Run) -> Dataset:
+    """Read, check and split the log; the result lies in the run's ``data/``. Raises `DataError`."""
+    section = TypeAdapter(DataSection).dump_python(config.data, mode="json")
+    files = {str(path): sha256(path) for path in config.data.reader.files()}
+    inputs = {"data": section, "seed": config.seed, "files": files}
+    run.do("data", inputs, lambda folder: _prepare(config, folder))
+    return Dataset.load(run.path("data"))
+
+
+def _prepare(config: Config, folder: Path) -> None:
+    data = build(config.data.reader.read(), config.data, config.seed)
+    data.save(folder)
+    counts = data.manifest["counts"]
+    print(
+        f"{data.manifest['name']}: {counts['users']} users, {counts['items']} items, {counts['interactions']} interactions"
+    )
+    if counts["rejected"]:
+        reasons = "; ".join(f"{n} {reason}" for reason, n in data.manifest["rejected"].items())
+        print(f"rejected {counts['rejected']} rows ({reasons}); see {folder / 'rejected.parquet'}")
+    for problem in data.manifest["problems"]:
+        print(f"note: {problem}")
+
+
+def build(reading: Reading, section: DataSection, seed: int) -> Dataset:
+    """A dataset from what a reader found. Raises `DataError` when too much of it is unusable."""
+    rejected = list(reading.rejected)
+    total = reading.interactions.num_rows + len(rejected)
+    items, item_notes = _side_table(reading.items, "item_id", rejected)
+    users, user_notes = _side_table(reading.users, "user_id", rejected)
+    log = _checked(reading.interactions, items, rejected)
+    _stop_if_too_many(rejected, total, section.max_rejected)
+    items = _with_missing(items, "item_id", log["item_id"])
+    if "title" not in items.column_names:
+        items = items.append_column("title", [[""] * items.num_rows])
+    users = _with_missing(users, "user_id", log["user_id"])
+    if users.num_rows < 2:
+        raise DataError(f"only {users.num_rows} user in the data; recommending needs at least two")
+    log = _sorted(log, users, section.ties, seed)
+    empty = pa_table({name: [] for name in ("file", "reason", "row")} | {"line": []})
+    draft = Dataset(log, items, users, _rejected_table(rejected) if rejected else empty, {})
+    arrays = Log.of(draft)
+    part, facts = section.split.assign(arrays, seed)
+    words = np.array([*PARTS, None], dtype=object)[part]
+    log = log.set_column(log.column_names.index("part"), "part", [words.tolist()])
+    problems = item_notes + user_notes + _problems(arrays, part, items, facts)
+    manifest = {
+        "name": reading.name,
+        "source": reading.source,
+        "licence": reading.licence,
+        "counts": _counts(log, items, users, rejected),
+        "split": {**describe(section.split), "ties": section.ties, "seed": seed, "facts": facts},
+        "rejected": dict(Counter(str(row["reason"]).split(" (")[0] for row in rejected).most_common()),
+        "problems": problems,
+    }
+    return Dataset(log, items, users, draft.rejected, manifest)
+
+
+def pa_table(columns: dict[str, Any]) -> pa.Table:
+    """An Arrow table with words where nothing else is known."""
+    import pyarrow as pa
+
+    schema = {"line": pa.int64()}
+    return pa.table({name: pa.array(column, type=schema.get(name, pa.string())) for name, column in columns.items()})
+
+
+def _rejected_table(rejected: list[dict[str, object]]) -> pa.Table:
+    columns = {name: [str(row.get(name, "")) for row in rejected] for name in ("file", "reason", "row")}
+    return pa_table({**columns, "line": [int(str(row.get("line") or 0)) for row in rejected]})
+
+
+def _stop_if_too_many(rejected: list[dict[str, object]], total: int, most: float) -> None:
+    if total and len(rejected) / total > most:
+        common = Counter(str(row["reason"]) for row in rejected).most_common(3)
+        reasons = "; ".join(f"{n} x {reason}" for reason, n in common)
+        first = rejected[0]
+        raise DataError(
+            f"{len(rejected)} of {total} rows cannot be used, more than data.max_rejected ({most:.0%}): {reasons}. "
+            f"The first is {first['file']}:{first['line']}: {first['reason']}"
+        )
+
+
+def _checked(table: pa.Table, items: pa.Table | None, rejected: list[dict[str, object]]) -> pa.Table:
+    """The usable rows, with all main columns in their types; the others go to ``rejected``, each with its reason."""
+    import pyarrow as pa
+
+    columns = {name: table[name] for name in table.column_names if name not in ("file", "line")}
+    n = table.num_rows
+    reasons = np.full(n, None, dtype=object)
+    for name in ("user_id", "item_id"):
+        columns[name] = _words(columns[name])
+        _mark(reasons, _empty(columns[name]), f"no {name}")
+    for name in NUMERIC:
+        if name in columns:
+            values, bad = numbers(columns[name])
+            _mark(reasons, bad, f"{name} is not a finite number", columns[name])
+            columns[name] = pa.chunked_array([pa.array(values, from_pandas=True)])
+    if "timestamp" in columns:
+        times, bad = _times(columns["timestamp"])
+        _mark(reasons, bad, "timestamp is neither seconds nor ISO 8601", columns["timestamp"])
+        columns["timestamp"] = pa.chunked_array([pa.array(times, from_pandas=True)])
+    if "part" in columns:
+        columns["part"] = _words(columns["part"])
+        known = np.array([word in (*PARTS, "", None) for word in columns["part"].to_pylist()], dtype=bool)
+        _mark(reasons, ~known, f"part is none of {', '.join(PARTS)}", columns["part"])
+    _complete(columns, n)
+    if items is not None:
+        _mark(
+            reasons, ~_is_in(columns["item_id"], items["item_id"]), "item is not in the items table", columns["item_id"]
+        )
+    _mark(reasons, _repeated(columns, reasons), "is an earlier row again (same user, item, action and time)")
+    _reject(table, reasons, rejected)
+    extra = {name: typed(column) for name, column in columns.items() if name not in MAIN}
+    made = pa.table({**{name: columns[name] for name in MAIN}, **extra})
+    return made.filter(pa.array(reasons == None))  # noqa: E711  # element-wise
+
+
+def _mark(reasons: NDArray[Any], bad: NDArray[np.bool_], reason: str, column: pa.ChunkedArray | None = None) -> None:
+    """Note a reason for the bad rows that have none yet, with the offending word where there is a column."""
+    for row in np.flatnonzero(bad & (reasons == None)):  # noqa: E711  # element-wise
+        reasons[row] = reason if column is None else f"{reason} ({column[int(row)].as_py()!r})"
+
+
+def _reject(table: pa.Table, reasons: NDArray[Any], rejected: list[dict[str, object]]) -> None:
+    bad = np.flatnonzero(reasons != None)  # noqa: E711  # element-wise
+    for row, values in zip(bad, table.take(bad).to_pylist(), strict=True):
+        file, line = values.pop("file", ""), values.pop("line", int(row) + 1)
+        text = ", ".join(f"{name}={value}" for name, value in values.items())
+        rejected.append({"file": file, "line": line, "reason": reasons[row], "row": text})
+
+
+def _complete(columns: dict[str, Any], n: int) -> None:
+    import pyarrow as pa
+
+    kinds = {"value": pa.float64(), "timestamp": pa.float64(), "position": pa.float64(), "propensity": pa.float64()}
+    for name in MAIN:
+        if name not in columns:
+            columns[name] = pa.chunked_array([pa.nulls(n, kinds.get(name, pa.string()))])
+    for name in ("action", "impression_id", "part"):
+        columns[name] = _words(columns[name])
+
+
+def _words(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """As trimmed words; empty ones are missing."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    text = pc.utf8_trim_whitespace(column.cast(pa.string()))  # pyright: ignore[reportAttributeAccessIssue]
+    return pc.if_else(pc.equal(text, ""), None, text)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _empty(column: pa.ChunkedArray) -> NDArray[np.bool_]:
+    return column.is_null().to_numpy(zero_copy_only=False)
+
+
+def _is_in(column: pa.ChunkedArray, known: pa.ChunkedArray) -> NDArray[np.bool_]:
+    import pyarrow.compute as pc
+
+    return pc.is_in(column, value_set=known.combine_chunks()).to_numpy(zero_copy_only=False)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _times(column: pa.ChunkedArray) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """UTC seconds; words are numbers or ISO 8601, milliseconds are recognised by their size."""
+    from datetime import UTC, datetime
+
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(column.type):
+        column = column.cast(pa.timestamp("us")).cast(pa.int64())
+        return numbers(column)[0] / 1e6, np.zeros(len(column), dtype=bool)
+    values, bad = numbers(column)
+    for row in np.flatnonzero(bad):
+        try:
+            moment = datetime.fromisoformat(str(column[int(row)].as_py()).strip())
+        except ValueError:
+            continue
+        values[row] = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        bad[row] = False
+    return np.where(np.abs(values) > MILLISECONDS, values / 1000, values), bad
+
+
+def _repeated(columns: dict[str, Any], reasons: NDArray[Any]) -> NDArray[np.bool_]:
+    """Rows equal to an earlier usable one. Without times nothing tells a repetition from a second visit."""
+    import pyarrow as pa
+
+    n = len(reasons)
+    good = np.flatnonzero(reasons == None)  # noqa: E711  # element-wise
+    keys = pa.table({name: columns[name] for name in ("user_id", "item_id", "action", "timestamp", "impression_id")})
+    keys = keys.append_column("row", [np.arange(n)]).take(good)
+    keys = keys.filter(keys["timestamp"].is_valid())
+    first = keys.group_by(["user_id", "item_id", "action", "timestamp", "impression_id"]).aggregate([("row", "min")])
+    repeated = np.zeros(n, dtype=bool)
+    repeated[keys["row"].to_numpy()] = True
+    repeated[first["row_min"].to_numpy()] = False
+    return repeated
+
+
+def _side_table(
+    table: pa.Table | None, key: str, rejected: list[dict[str, object]]
+) -> tuple[pa.Table | None, list[str]]:
+    """A table of items or users with one row a key, and notes on it."""
+    import pyarrow as pa
+
+    if table is None:
+        return None, []
+    ids = _words(table[key])
+    table = table.set_column(table.column_names.index(key), key, ids)
+    keep = np.zeros(table.num_rows, dtype=bool)
+    keep[np.unique(np.array(ids.to_pylist(), dtype=object).astype(str), return_index=True)[1]] = True
+    keep &= ~_empty(ids)
+    for row in np.flatnonzero(~keep):
+        reason = f"no {key}" if ids[int(row)].as_py() is None else f"{key} is there twice ({ids[int(row)].as_py()!r})"
+        text = ", ".join(f"{name}={value}" for name, value in table.slice(int(row), 1).to_pylist()[0].items())
+        rejected.append(
+            {"file": f"{key.partition('_')[0]}s table", "line": int(row) + 2, "reason": reason, "row": text}
+        )
+    table = table.filter(pa.array(keep))
+    columns = {n: table[n] if n in (key, "title") else typed(table[n]) for n in table.column_names}
+    return pa.table(columns), []
+
+
+def _with_missing(table: pa.Table | None, key: str, used: pa.ChunkedArray) -> pa.Table:
+    """The table with a row for every id in use."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    ids = pc.unique(used)  # pyright: ignore[reportAttributeAccessIssue]
+    if table is None:
+        return pa.table({key: ids})
+    new = ids.filter(pa.array(~_is_in(pa.chunked_array([ids]), table[key])))
+    return pa.concat_tables([table, pa.table({key: new})], promote_options="default")
+
+
+def _sorted(log: pa.Table, users: pa.Table, ties: str, seed: int) -> pa.Table:
+    import pyarrow.compute as pc
+
+    user = pc.index_in(log["user_id"], value_set=users["user_id"].combine_chunks())  # pyright: ignore[reportAttributeAccessIssue]
+    time = np.nan_to_num(log["timestamp"].to_numpy(zero_copy_only=False), nan=-np.inf)
+    order = np.arange(log.num_rows) if ties == "file" else np.random.default_rng([seed, 0]).permutation(log.num_rows)
+    return log.take(np.lexsort((order, time, user.to_numpy(zero_copy_only=False))))
+
+
+def _counts(log: pa.Table, items: pa.Table, users: pa.Table, rejected: list[dict[str, object]]) -> dict[str, Any]:
+    parts = Counter(word or "history only" for word in log["part"].to_pylist())
+    actions = Counter(log["action"].to_pylist())
+    return {
+        "users": users.num_rows,
+        "items": items.num_rows,
+        "interactions": log.num_rows,
+        "rejected": len(rejected),
+        "parts": dict(parts),
+        "actions": dict(actions),
+    }
+
+
+def _problems(log: Log, part: NDArray[np.int8], items: pa.Table, facts: dict[str, Any]) -> list[str]:
+    """Leaks that make a number worthless stop the stage; what only needs to be known becomes a note."""
+    notes: list[str] = []
+    empty = sum(not (title or "").strip() for title in items["title"].to_pylist())
+    if empty:
+        notes.append(f"{empty} of {items.num_rows} items have an empty title")
+    pairs = log.user.astype(np.int64) * log.n_items + log.item
+    by_part = [pairs[(part == p) & log.positive] for p in range(len(PARTS))]
+    if len(by_part[1]) and np.array_equal(np.sort(by_part[1]), np.sort(by_part[2])):
+        raise DataError("validation and test hold the same interactions; check the split")
+    again = int(np.isin(by_part[2], by_part[0]).sum())
+    if again:
+        notes.append(
+            f"{again} test events are with items that the user had in training; where seen items are filtered they count as misses"
+        )
+    late = _future_rows(log, part)
+    if late and facts.get("ordered"):
+        raise DataError(f"{late} training rows are later than a test row of the same user; the split leaks")
+    if late:
+        notes.append(
+            f"{late} training rows are later than a test row of the same user: this split does not follow time"
+        )
+    if not len(by_part[2]) or not len(by_part[1]):
+        raise DataError("the split leaves no validation or no test events; give it more, or use another split")
+    known = log.value[~np.isnan(log.value)]
+    if len(known) and known.min() == known.max():
+        notes.append(f"value is {known[0]:g} in every row; it tells nothing")
+    return notes
+
+
+def _future_rows(log: Log, part: NDArray[np.int8]) -> int:
+    """Training rows that come after a test row of their user."""
+    place = np.arange(len(log))
+    first = np.full(log.n_users, len(log))
+    np.minimum.at(first, log.user[part == PARTS.index("test")], place[part == PARTS.index("test")])
+    return int(((part == 0) & (place > first[log.user]) & (part != UNUSED)).sum())

@@ -1,0 +1,99 @@
+"""Settings of a source, chosen on validation from its own small grid."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genre.cases import Cases
+from genre.component import Slot, describe, name_of
+from genre.data import Log
+from genre.files import digest, write_json
+from genre.metrics import Metric
+from genre.sources import Resources, Source
+from genre.systems import Catalogue, longest_list, mean, measure, metric_named, of_source, rank_cases
+
+CRITERION = "ndcg@10"
+"""The metric that settings are chosen by."""
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A source with the settings that were best on validation."""
+
+    source: Source
+    trials: list[dict[str, Any]] = field(default_factory=list)
+    """``settings`` and the criterion's value of every combination tried."""
+    valid: dict[str, float | None] = field(default_factory=dict)
+    """Every ranking metric on validation, with the settings chosen."""
+
+
+@dataclass(frozen=True)
+class Tuner:
+    """Tries settings: fits on training, ranks validation, keeps what it found in a folder for whoever asks again."""
+
+    log: Log
+    """The training part."""
+    cases: Cases
+    """The validation part."""
+    metrics: list[Metric]
+    """Measures of rankings to record for the settings chosen."""
+    resources: Resources
+    folder: Path
+    key: Any
+    """What else the results depend on, as JSON: data, model, seed."""
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """What the metrics need to know of the items."""
+        return Catalogue.of(self.log, self.resources)
+
+    def tune(self, source: Source) -> Tuned:
+        """``source`` with every field of its grid that stands at its default replaced by the best setting found."""
+        path = self.folder / f"{name_of(source).rpartition(':')[2]}-{self._digest(source)[:12]}.json"
+        if path.exists():
+            found = json.loads(path.read_text(encoding="utf-8"))
+            return Tuned(Slot("sources").build(found["source"]), found["trials"], found["valid"])
+        tuned = self._search(source)
+        write_json(path, asdict(replace(tuned, source=describe(tuned.source))))
+        return tuned
+
+    def _digest(self, source: Source) -> str:
+        metrics = [describe(metric) for metric in self.metrics]
+        grid = {name: list(values) for name, values in getattr(source, "GRID", {}).items()}
+        return digest({"source": describe(source), "grid": grid, "metrics": metrics, "key": self.key})
+
+    def _search(self, source: Source) -> Tuned:
+        best, best_value, valid = source, -np.inf, {}
+        trials: list[dict[str, Any]] = []
+        for settings in combinations(source):
+            tried: Source = Slot("sources").build({**describe(source), **settings})
+            measured = self._measure(tried)
+            value = measured.get(CRITERION)
+            trials.append({"settings": settings, CRITERION: value})
+            if value is not None and value > best_value:
+                best, best_value, valid = tried, value, measured
+        return Tuned(best, trials, valid)
+
+    def _measure(self, source: Source) -> dict[str, float | None]:
+        state = source.fit(self.log, self.resources)
+        metrics = [metric_named(CRITERION), *self.metrics]
+        score = of_source(source, state, self.resources)
+        ranking = rank_cases(score, self.cases, self.catalogue, longest_list(metrics))
+        return {name: mean(values) for name, values in measure(ranking, metrics).items()}
+
+
+def combinations(source: Source) -> Iterator[dict[str, Any]]:
+    """Settings to try: the grid's values for each of its fields that stands at its default, else nothing but itself."""
+    grid = getattr(source, "GRID", {})
+    defaults = type(source)()
+    free = [f.name for f in fields(source) if f.name in grid and getattr(source, f.name) == getattr(defaults, f.name)]  # type: ignore[arg-type]
+    for values in itertools.product(*(grid[name] for name in free)):
+        yield dict(zip(free, values, strict=True))
