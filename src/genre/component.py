@@ -69,7 +69,7 @@ def _outside(kind: str, name: str) -> type[Any]:
     except AttributeError as error:
         raise LookupError(f"'{name}': {module_name} has no {class_name}") from error
     if not getattr(cls, "__component__", False):
-        raise LookupError(f"'{name}' is not a component; decorate the class with @genre.component to use it in {kind}")
+        raise LookupError(f"'{name}' is not a component; decorate the class with @component from genre.component to use it in {kind}")
     return cls
 
 
@@ -103,6 +103,12 @@ def describe(value: Any) -> dict[str, Any]:
     return {"type": name_of(value), **plain}
 
 
+def expand(text: str) -> dict[str, Any]:
+    """The mapping that a component's bare name is short for: ``ndcg@10`` is ``{type: ndcg, k: [10]}``."""
+    name, at, k = text.partition("@")
+    return {"type": name, "k": [k]} if at and ":" not in text else {"type": text}
+
+
 class Slot:
     """Annotation that marks a field as holding a component: ``Annotated[Source, Slot("sources")]``.
 
@@ -117,7 +123,7 @@ class Slot:
         if getattr(type(value), "__component__", False):
             return value
         if isinstance(value, str):
-            value = self._expand(value)
+            value = expand(value)
         if not isinstance(value, Mapping):
             expected = "expected a name or a mapping with 'type', got {got}"
             raise PydanticCustomError("component", expected, {"got": repr(value)})
@@ -136,17 +142,17 @@ class Slot:
             found = {"name": name, "errors": error.errors(), "known": [f.name for f in fields(cls)]}
             raise PydanticCustomError("component_fields", "{name}", found) from error
 
-    @staticmethod
-    def _expand(text: str) -> dict[str, Any]:
-        name, at, k = text.partition("@")
-        return {"type": name, "k": [k]} if at and ":" not in text else {"type": text}
-
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
         serializer = core_schema.plain_serializer_function_ser_schema(describe)
         return core_schema.no_info_plain_validator_function(self.build, serialization=serializer)
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
-        options: list[dict[str, Any]] = [{"type": "string", "examples": names(self.kind)}]
+        outside = {"type": {"type": "string", "pattern": ":"}}
+        options: list[dict[str, Any]] = [
+            {"enum": names(self.kind)},
+            {"type": "string", "pattern": "[:@]"},
+            {"title": "package.module:Class", "type": "object", "properties": outside, "required": ["type"]},
+        ]
         for name in names(self.kind):
             one = TypeAdapter(find(self.kind, name)).json_schema()
             one["title"] = name

@@ -153,6 +153,26 @@ class Log:
             before[shown] = earliest[group]
         return before
 
+    def events_left(self) -> NDArray[np.int64]:
+        """How many of the user's events are left at each row, itself included: 1 for the last.
+
+        A skip counts like the event it was passed over for: the latest chosen of its impression, else the user's next
+        event, else their last.
+        """
+        positive = self.positive
+        total = np.bincount(self.user[positive], minlength=self.n_users)
+        done = np.cumsum(positive) - (np.cumsum(total) - total)[self.user]
+        left = np.maximum(total[self.user] - done + positive, np.minimum(total[self.user], 1))
+        shown = np.flatnonzero(self.impression >= 0)
+        if len(shown):
+            keys = np.stack([self.user[shown], self.impression[shown]], 1)
+            _, group = np.unique(keys, axis=0, return_inverse=True)
+            latest = np.full(int(group.max()) + 1, np.iinfo(np.int64).max)
+            np.minimum.at(latest, group[positive[shown]], left[shown[positive[shown]]])
+            passed = ~positive[shown] & (latest[group] < np.iinfo(np.int64).max)
+            left[shown[passed]] = latest[group[passed]]
+        return left
+
     def matrix(self) -> sparse.csr_matrix:
         """Who has interacted with what, skips aside: ``[users, items]`` of 0 and 1."""
         rows = self.where(self.positive)

@@ -13,8 +13,8 @@ import zipfile
 from pathlib import Path
 
 from genre.component import suggest
-from genre.errors import DataError
-from genre.files import cache_folder, replacing_folder
+from genre.errors import DataError, RunError
+from genre.files import cache_folder, replacing_folder, seal, unseal
 
 PAGE = "https://files.grouplens.org/datasets/movielens/ml-100k.zip"
 PAGE_MD5 = "0e33842e24a9c977be4e0107933c0723"
@@ -25,33 +25,42 @@ WHEEL_FILES = {
     "ml-100k.item": "51d7cdf777ce5c0f5b32c1d947a4a81fe07d75e78abbe761e0cd4d0756064532",
     "ml-100k.user": "4f670007d9cfbeb9807e757209af1555b9bcc186bde25e767f67cb67c6dd5972",
 }
+FORMAT = 1
 OFFICIAL_FILES = ("u.data", "u.item", "u.user")
 NAMES = ["movielens-100k"]
 TERMS = "MovieLens 100K is for research, to be acknowledged (Harper and Konstan 2015) and not passed on."
 
 
 def get(name: str) -> Path:
-    """Put a data set into the cache folder, once; returns its folder. Raises `DataError`."""
+    """Put a data set into the cache folder, once; returns its folder. Raises `DataError`.
+
+    A set that is there already is checked against the hashes of its files, and fetched again if they differ.
+    """
     if name not in NAMES:
         raise DataError(f"no data set '{name}' to get; {suggest(name, NAMES)}")
     folder = cache_folder() / "data" / name
-    if _complete(folder):
-        print(f"{name} is in {folder}")
-        return folder
     print(TERMS)
+    if _complete(folder):
+        print(f"{name} is there already, and whole: {folder}")
+        return folder
     files = _from_page() or _from_wheel()
     with replacing_folder(folder) as aside:
         for file, content in files.items():
             (aside / file).write_bytes(content)
+        seal(aside, FORMAT, name=name, terms=TERMS)
     print(f"{name} is in {folder}")
     return folder
 
 
 def _complete(folder: Path) -> bool:
-    if all((folder / name).exists() for name in OFFICIAL_FILES):
-        return True
-    have = {name: folder / name for name in WHEEL_FILES}
-    return all(p.exists() and hashlib.sha256(p.read_bytes()).hexdigest() == WHEEL_FILES[n] for n, p in have.items())
+    if not folder.exists():
+        return False
+    try:
+        unseal(folder, FORMAT, "genre data get movielens-100k")
+    except RunError as error:
+        print(f"{error}; fetching it anew")
+        return False
+    return True
 
 
 def _from_page() -> dict[str, bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,9 @@ from pydantic import TypeAdapter
 
 from genre.component import describe
 from genre.config import Config, DataSection
-from genre.data import PARTS, UNUSED, Dataset, Log
+from genre.data import FORMAT, PARTS, Dataset, Log
 from genre.datasets import Reading
-from genre.errors import DataError
+from genre.errors import DataError, RunError
 from genre.files import sha256
 from genre.rows import numbers, typed
 from genre.run import Run
@@ -24,16 +25,27 @@ if TYPE_CHECKING:
 
 MAIN = ("user_id", "item_id", "action", "value", "timestamp", "impression_id", "position", "propensity", "part")
 NUMERIC = ("value", "position", "propensity")
+ANY_ACTION = "interact"
+"""The action of a log that names none."""
 MILLISECONDS = 1e11
 """Times above this are milliseconds: as seconds they would lie in the year 5138."""
 
 
 def prepare(config: Config, run: Run) -> Dataset:
-    """Read, check and split the log; the result lies in the run's ``data/``. Raises `DataError`."""
+    """Read, check and split the log; the result lies in the run's ``data/``. Raises `DataError`.
+
+    A folder that was damaged since is made anew.
+    """
     section = TypeAdapter(DataSection).dump_python(config.data, mode="json")
     files = {str(path): sha256(path) for path in config.data.reader.files()}
-    inputs = {"data": section, "seed": config.seed, "files": files}
-    run.do("data", inputs, lambda folder: _prepare(config, folder))
+    inputs = {"data": section, "seed": config.seed, "files": files, "format": FORMAT}
+    if not run.do("data", inputs, lambda folder: _prepare(config, folder)):
+        try:
+            return Dataset.load(run.path("data"))
+        except RunError as error:
+            print(f"{error}: made anew")
+            shutil.rmtree(run.path("data"))
+            run.do("data", inputs, lambda folder: _prepare(config, folder))
     return Dataset.load(run.path("data"))
 
 
@@ -41,9 +53,8 @@ def _prepare(config: Config, folder: Path) -> None:
     data = build(config.data.reader.read(), config.data, config.seed)
     data.save(folder)
     counts = data.manifest["counts"]
-    print(
-        f"{data.manifest['name']}: {counts['users']} users, {counts['items']} items, {counts['interactions']} interactions"
-    )
+    sizes = ", ".join(f"{counts[name]} {name}" for name in ("users", "items", "interactions"))
+    print(f"{data.manifest['name']}: {sizes}")
     if counts["rejected"]:
         reasons = "; ".join(f"{n} {reason}" for reason, n in data.manifest["rejected"].items())
         print(f"rejected {counts['rejected']} rows ({reasons}); see {folder / 'rejected.parquet'}")
@@ -54,17 +65,20 @@ def _prepare(config: Config, folder: Path) -> None:
 def build(reading: Reading, section: DataSection, seed: int) -> Dataset:
     """A dataset from what a reader found. Raises `DataError` when too much of it is unusable."""
     rejected = list(reading.rejected)
-    total = reading.interactions.num_rows + len(rejected)
-    items, item_notes = _side_table(reading.items, "item_id", rejected)
-    users, user_notes = _side_table(reading.users, "user_id", rejected)
+    tables = (reading.interactions, reading.items, reading.users)
+    total = sum(table.num_rows for table in tables if table is not None) + len(rejected)
+    items = _side_table(reading.items, "item_id", rejected)
+    users = _side_table(reading.users, "user_id", rejected)
     log = _checked(reading.interactions, items, rejected)
     _stop_if_too_many(rejected, total, section.max_rejected)
     items = _with_missing(items, "item_id", log["item_id"])
     if "title" not in items.column_names:
-        items = items.append_column("title", [[""] * items.num_rows])
+        items = items.append_column("title", pa_table({"title": [""] * items.num_rows})["title"])
+    items = items.set_column(items.column_names.index("title"), "title", _words(items["title"]))
     users = _with_missing(users, "user_id", log["user_id"])
-    if users.num_rows < 2:
-        raise DataError(f"only {users.num_rows} user in the data; recommending needs at least two")
+    acting = len(log["user_id"].unique())
+    if acting < 2:
+        raise DataError(f"{reading.name}: {acting} user with usable interactions; recommending needs at least two")
     log = _sorted(log, users, section.ties, seed)
     empty = pa_table({name: [] for name in ("file", "reason", "row")} | {"line": []})
     draft = Dataset(log, items, users, _rejected_table(rejected) if rejected else empty, {})
@@ -72,14 +86,14 @@ def build(reading: Reading, section: DataSection, seed: int) -> Dataset:
     part, facts = section.split.assign(arrays, seed)
     words = np.array([*PARTS, None], dtype=object)[part]
     log = log.set_column(log.column_names.index("part"), "part", [words.tolist()])
-    problems = item_notes + user_notes + _problems(arrays, part, items, facts)
+    problems = _problems(arrays, part, items, facts) + _left_out(log)
     manifest = {
         "name": reading.name,
         "source": reading.source,
         "licence": reading.licence,
         "counts": _counts(log, items, users, rejected),
         "split": {**describe(section.split), "ties": section.ties, "seed": seed, "facts": facts},
-        "rejected": dict(Counter(str(row["reason"]).split(" (")[0] for row in rejected).most_common()),
+        "rejected": dict(_reasons(rejected).most_common()),
         "problems": problems,
     }
     return Dataset(log, items, users, draft.rejected, manifest)
@@ -100,13 +114,17 @@ def _rejected_table(rejected: list[dict[str, object]]) -> pa.Table:
 
 def _stop_if_too_many(rejected: list[dict[str, object]], total: int, most: float) -> None:
     if total and len(rejected) / total > most:
-        common = Counter(str(row["reason"]) for row in rejected).most_common(3)
-        reasons = "; ".join(f"{n} x {reason}" for reason, n in common)
+        reasons = "; ".join(f"{n} x {reason}" for reason, n in _reasons(rejected).most_common(3))
         first = rejected[0]
         raise DataError(
             f"{len(rejected)} of {total} rows cannot be used, more than data.max_rejected ({most:.0%}): {reasons}. "
             f"The first is {first['file']}:{first['line']}: {first['reason']}"
         )
+
+
+def _reasons(rejected: list[dict[str, object]]) -> Counter[str]:
+    """How often each reason occurs, whatever the word that gave it."""
+    return Counter(str(row["reason"]).split(" (")[0] for row in rejected)
 
 
 def _checked(table: pa.Table, items: pa.Table | None, rejected: list[dict[str, object]]) -> pa.Table:
@@ -116,7 +134,11 @@ def _checked(table: pa.Table, items: pa.Table | None, rejected: list[dict[str, o
     columns = {name: table[name] for name in table.column_names if name not in ("file", "line")}
     n = table.num_rows
     reasons = np.full(n, None, dtype=object)
-    for name in ("user_id", "item_id"):
+    if "action" not in columns:
+        columns["action"] = pa.chunked_array([pa.repeat(pa.scalar(ANY_ACTION), n)])
+    for name in ("user_id", "item_id", "action"):
+        if name not in columns:
+            raise DataError(f"the interactions have no column '{name}'; they have: {', '.join(columns)}")
         columns[name] = _words(columns[name])
         _mark(reasons, _empty(columns[name]), f"no {name}")
     for name in NUMERIC:
@@ -165,7 +187,7 @@ def _complete(columns: dict[str, Any], n: int) -> None:
     for name in MAIN:
         if name not in columns:
             columns[name] = pa.chunked_array([pa.nulls(n, kinds.get(name, pa.string()))])
-    for name in ("action", "impression_id", "part"):
+    for name in ("impression_id", "part"):
         columns[name] = _words(columns[name])
 
 
@@ -194,7 +216,7 @@ def _times(column: pa.ChunkedArray) -> tuple[NDArray[np.float64], NDArray[np.boo
 
     import pyarrow as pa
 
-    if pa.types.is_timestamp(column.type):
+    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
         column = column.cast(pa.timestamp("us")).cast(pa.int64())
         return numbers(column)[0] / 1e6, np.zeros(len(column), dtype=bool)
     values, bad = numbers(column)
@@ -224,28 +246,25 @@ def _repeated(columns: dict[str, Any], reasons: NDArray[Any]) -> NDArray[np.bool
     return repeated
 
 
-def _side_table(
-    table: pa.Table | None, key: str, rejected: list[dict[str, object]]
-) -> tuple[pa.Table | None, list[str]]:
-    """A table of items or users with one row a key, and notes on it."""
+def _side_table(table: pa.Table | None, key: str, rejected: list[dict[str, object]]) -> pa.Table | None:
+    """A table of items or users with one row a key, the first; the others go to ``rejected``."""
     import pyarrow as pa
 
     if table is None:
-        return None, []
+        return None
+    if key not in table.column_names:
+        raise DataError(f"the table of {key.partition('_')[0]}s has no column '{key}'; {', '.join(table.column_names)}")
     ids = _words(table[key])
-    table = table.set_column(table.column_names.index(key), key, ids)
-    keep = np.zeros(table.num_rows, dtype=bool)
-    keep[np.unique(np.array(ids.to_pylist(), dtype=object).astype(str), return_index=True)[1]] = True
-    keep &= ~_empty(ids)
-    for row in np.flatnonzero(~keep):
-        reason = f"no {key}" if ids[int(row)].as_py() is None else f"{key} is there twice ({ids[int(row)].as_py()!r})"
-        text = ", ".join(f"{name}={value}" for name, value in table.slice(int(row), 1).to_pylist()[0].items())
-        rejected.append(
-            {"file": f"{key.partition('_')[0]}s table", "line": int(row) + 2, "reason": reason, "row": text}
-        )
-    table = table.filter(pa.array(keep))
-    columns = {n: table[n] if n in (key, "title") else typed(table[n]) for n in table.column_names}
-    return pa.table(columns), []
+    reasons = np.full(table.num_rows, None, dtype=object)
+    _mark(reasons, _empty(ids), f"no {key}")
+    first = pa.table({key: ids, "row": np.arange(table.num_rows)}).group_by(key).aggregate([("row", "min")])
+    again = np.ones(table.num_rows, dtype=bool)
+    again[first["row_min"].to_numpy()] = False
+    _mark(reasons, again, f"{key} is there twice", ids)
+    _reject(table, reasons, rejected)
+    columns = dict(zip(table.column_names, table.columns, strict=True)) | {key: ids}
+    kept = {n: c if n in (key, "title") else typed(c) for n, c in columns.items() if n not in ("file", "line")}
+    return pa.table(kept).filter(pa.array(reasons == None))  # noqa: E711  # element-wise
 
 
 def _with_missing(table: pa.Table | None, key: str, used: pa.ChunkedArray) -> pa.Table:
@@ -285,7 +304,7 @@ def _counts(log: pa.Table, items: pa.Table, users: pa.Table, rejected: list[dict
 def _problems(log: Log, part: NDArray[np.int8], items: pa.Table, facts: dict[str, Any]) -> list[str]:
     """Leaks that make a number worthless stop the stage; what only needs to be known becomes a note."""
     notes: list[str] = []
-    empty = sum(not (title or "").strip() for title in items["title"].to_pylist())
+    empty = sum(not title for title in items["title"].to_pylist())
     if empty:
         notes.append(f"{empty} of {items.num_rows} items have an empty title")
     pairs = log.user.astype(np.int64) * log.n_items + log.item
@@ -295,17 +314,16 @@ def _problems(log: Log, part: NDArray[np.int8], items: pa.Table, facts: dict[str
     again = int(np.isin(by_part[2], by_part[0]).sum())
     if again:
         notes.append(
-            f"{again} test events are with items that the user had in training; where seen items are filtered they count as misses"
+            f"{again} test events are with items that the user had in training; they cannot be found among the unseen"
         )
     late = _future_rows(log, part)
     if late and facts.get("ordered"):
-        raise DataError(f"{late} training rows are later than a test row of the same user; the split leaks")
+        raise DataError(f"{late} events come after one of a later part of the same user; the split leaks the future")
     if late:
-        notes.append(
-            f"{late} training rows are later than a test row of the same user: this split does not follow time"
-        )
-    if not len(by_part[2]) or not len(by_part[1]):
-        raise DataError("the split leaves no validation or no test events; give it more, or use another split")
+        notes.append(f"{late} events come after one of a later part of the same user: this split does not follow time")
+    for name, events in zip(PARTS, by_part, strict=True):
+        if not len(events):
+            raise DataError(f"the split leaves no {name} events; give it more, or use another split")
     known = log.value[~np.isnan(log.value)]
     if len(known) and known.min() == known.max():
         notes.append(f"value is {known[0]:g} in every row; it tells nothing")
@@ -313,8 +331,23 @@ def _problems(log: Log, part: NDArray[np.int8], items: pa.Table, facts: dict[str
 
 
 def _future_rows(log: Log, part: NDArray[np.int8]) -> int:
-    """Training rows that come after a test row of their user."""
-    place = np.arange(len(log))
-    first = np.full(log.n_users, len(log))
-    np.minimum.at(first, log.user[part == PARTS.index("test")], place[part == PARTS.index("test")])
-    return int(((part == 0) & (place > first[log.user]) & (part != UNUSED)).sum())
+    """Events of a part that come after an event of a later part of their user: histories would hold the future."""
+    place, late = np.arange(len(log)), np.zeros(len(log), dtype=bool)
+    for later in (1, 2):
+        first = np.full(log.n_users, len(log))
+        asked = (part == later) & log.positive
+        np.minimum.at(first, log.user[asked], place[asked])
+        late |= (part >= 0) & (part < later) & (place > first[log.user])
+    return int((late & log.positive).sum())
+
+
+def _left_out(log: pa.Table) -> list[str]:
+    """Notes on what a column cannot be used for."""
+    import pyarrow as pa
+
+    words = [name for name in log.column_names if name not in MAIN and pa.types.is_string(log[name].type)]
+    notes = [f"column '{name}' of the interactions holds words, so it cannot be a label" for name in words]
+    untimed = log["timestamp"].null_count
+    if 0 < untimed < log.num_rows:
+        notes.append(f"{untimed} of {log.num_rows} interactions have no timestamp; they count as their users' first")
+    return notes

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from genre.component import describe
 from genre.config import Config
 from genre.data import Dataset
 from genre.files import digest
@@ -35,6 +36,12 @@ def model_hash(run: Run) -> str:
     manifests = [run.path("model") / version / "manifest.json" for version in ("before", "finetuned")]
     hashes = [json.loads(path.read_text(encoding="utf-8"))["hash"] for path in manifests if path.exists()]
     return digest(hashes) if hashes else ""
+
+
+def text_settings(config: Config) -> dict[str, Any]:
+    """What the vectors of item texts, before fine-tuning, depend on."""
+    model = config.model
+    return {"backbone": describe(model.backbone), "template": model.template, "max_tokens": model.max_tokens}
 
 
 def resources_of(config: Config, data: Dataset, model: Recommender | None) -> Resources:

@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import os
+import sys
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Rejected = list[dict[str, object]]
+LEADING_ZERO = r"^\s*[-+]?0\d"
+"""Post codes and the like: digits that are a word."""
 NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
 
 
@@ -32,9 +35,10 @@ def data_folder() -> Path:
 
 @contextmanager
 def opened(path: Path, encoding: str) -> Iterator[IO[str]]:
-    """Open a text file, gzipped if its name says so. Raises `DataError` where it is missing, cut short or mis-encoded."""
+    """Open a text file, gzipped if its name says so. Raises `DataError` where it is missing, cut short, mis-encoded."""
     if not path.exists():
         raise DataError(f"{path}: no such file")
+    name, encoding = encoding, "utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding
     try:
         with (
             gzip.open(path, "rt", encoding=encoding, newline="")
@@ -44,8 +48,10 @@ def opened(path: Path, encoding: str) -> Iterator[IO[str]]:
             yield file
     except UnicodeDecodeError as error:
         line = _line_of_bad_byte(path, encoding)
-        what = f"byte {error.object[error.start]:#04x} is not {encoding.upper()}"
+        what = f"byte {error.object[error.start]:#04x} is not {name.upper()}"
         raise DataError(f"{path}:{line}: {what}; save the file as UTF-8 or set the reader's encoding") from error
+    except LookupError:
+        raise DataError(f"{path}: no encoding is called '{name}'; for example utf-8, latin-1, gb18030") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: the compressed file is cut short or damaged ({error}); fetch it again") from error
 
@@ -68,13 +74,16 @@ def delimited(
     A row with another number of fields goes to ``rejected``. ``delimiter`` may have several characters (``::``).
     """
     with opened(path, encoding) as file:
-        lines = _split(file, delimiter)
+        lines = _split(path, file, delimiter)
         names = header
         if names is None:
             first = next(lines, None)
             if first is None:
                 raise DataError(f"{path}: the file is empty")
-            names = [name.strip().lstrip("\ufeff") for name in first[1]]
+            names = [name.strip() for name in first[1]]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise DataError(f"{path}: column '{twice[0]}' is there twice; rename one of the two")
         columns: dict[str, list[Any]] = {name: [] for name in [*names, "line"]}
         for line, row in lines:
             if len(row) != len(names):
@@ -88,13 +97,22 @@ def delimited(
     return columns
 
 
-def _split(file: IO[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _split(path: Path, file: IO[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows, each with the line where it begins."""
     if len(delimiter) == 1:
         quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
-        reader = csv.reader(file, delimiter=delimiter, quoting=quoting)
-        for row in reader:
-            if row:
-                yield reader.line_num, row
+        csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+        # Strict, so that a quote that is never closed is an error instead of one cell that swallows the file's rest.
+        reader = csv.reader(file, delimiter=delimiter, quoting=quoting, strict=True)
+        begins = 1
+        try:
+            for row in reader:
+                if row:
+                    yield begins, row
+                begins = reader.line_num + 1
+        except csv.Error as error:
+            why = f"{error}; a quote inside a quoted cell is written twice"
+            raise DataError(f"{path}:{begins}: the row that begins here is not CSV ({why})") from error
     else:
         for number, line in enumerate(file, 1):
             if line.strip():
@@ -153,13 +171,17 @@ def numbers(column: pa.ChunkedArray) -> tuple[NDArray[np.float64], NDArray[np.bo
 
 
 def typed(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Words that are all numbers as numbers (whole ones as integers), empty words as missing; else the column as it is."""
+    """Words that are all numbers as numbers (whole ones as integers), else as words; empty ones as missing.
+
+    Digits with a leading zero are words.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         return column
     values, bad = numbers(column)
+    bad |= pc.fill_null(pc.match_substring_regex(column, LEADING_ZERO), False).to_numpy(zero_copy_only=False)  # pyright: ignore[reportAttributeAccessIssue]
     known = values[~np.isnan(values)]
     if bad.any() or not len(known):
         return pc.if_else(pc.equal(column, ""), None, column)  # pyright: ignore[reportAttributeAccessIssue]

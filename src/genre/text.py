@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,8 +38,9 @@ def render(items: pa.Table, template: str) -> list[str]:
                 [f"model.template: the items have no column '{name}'; {suggest(name, items.column_names)}"]
             )
     columns = [[_words(value) for value in items[name].to_pylist()] for name in names]
-    pieces = [literal for literal, _, _, _ in string.Formatter().parse(template)]
-    return [_join(pieces, values) for values in zip(*columns, strict=True)] if columns else [template] * items.num_rows
+    if not columns:
+        return [template] * items.num_rows
+    return [_tidy(template.format(**dict(zip(names, values, strict=True)))) for values in zip(*columns, strict=True)]
 
 
 def _words(value: Any) -> str:
@@ -47,13 +49,12 @@ def _words(value: Any) -> str:
     return ", ".join(str(word) for word in value) if isinstance(value, list) else str(value).strip()
 
 
-def _join(pieces: list[str], values: tuple[str, ...]) -> str:
-    text = ""
-    for i, piece in enumerate(pieces):
-        value = values[i] if i < len(values) else ""
-        # A literal such as " (" introduces its value: without a value it would stand alone.
-        text += piece + value if value or i >= len(values) or not i else ""
-    return text.replace("()", "").strip()
+def _tidy(text: str) -> str:
+    """Take away what a missing value leaves behind: empty brackets, a space before a stop, a stop at the beginning."""
+    text = re.sub(r"\(\s*\)|\[\s*\]", "", text)
+    text = re.sub(r"\s+([.,;:!?])", r"\1", re.sub(r"\s+", " ", text))
+    text = re.sub(r"([.,;:!?])[.,;:]+", r"\1", text)
+    return text.lstrip(" .,;:").rstrip(" ,;:")
 
 
 @dataclass(frozen=True)

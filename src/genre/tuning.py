@@ -14,14 +14,20 @@ import numpy as np
 
 from genre.cases import Cases
 from genre.component import Slot, describe, name_of
-from genre.data import Log
+from genre.config import Config
+from genre.data import Dataset, Log
 from genre.files import digest, write_json
 from genre.metrics import Metric
+from genre.resources import model_hash, text_settings
+from genre.run import Run
 from genre.sources import Resources, Source
 from genre.systems import Catalogue, longest_list, mean, measure, metric_named, of_source, rank_cases
 
 CRITERION = "ndcg@10"
 """The metric that settings are chosen by."""
+
+MOST_CASES = 5000
+"""Validation cases that settings are chosen on; more are slower and change little."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,21 @@ class Tuner:
     folder: Path
     key: Any
     """What else the results depend on, as JSON: data, model, seed."""
+
+    @classmethod
+    def of(cls, config: Config, run: Run, data: Dataset, resources: Resources) -> Tuner:
+        """The tuner of a run: all stages that ask share what it found."""
+        log = Log.of(data)
+        cases = Cases.of(log, "valid", config.evaluate.candidates).sample(MOST_CASES, config.seed)
+        metrics: list[Metric] = [metric for metric in config.evaluate.metrics if metric.needs == "ranking"]
+        key = {
+            "data": data.hash,
+            "model": model_hash(run),
+            "text": text_settings(config),
+            "candidates": config.evaluate.candidates,
+            "seed": config.seed,
+        }
+        return cls(log.parts("train"), cases, metrics, resources, run.path("tuning"), key)
 
     @cached_property
     def catalogue(self) -> Catalogue:

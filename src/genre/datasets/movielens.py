@@ -14,13 +14,35 @@ from genre.rows import Rejected, data_folder, delimited
 if TYPE_CHECKING:
     import pyarrow as pa
 
-LICENCE = "GroupLens: research use with acknowledgement, no redistribution of 100k and 1m; see grouplens.org/datasets/movielens"
-GENRES = ["unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western"]
+LICENCE = (
+    "GroupLens: research use with acknowledgement, 100k and 1m not to be passed on; grouplens.org/datasets/movielens"
+)
+GENRES = [
+    "unknown",
+    "Action",
+    "Adventure",
+    "Animation",
+    "Children's",
+    "Comedy",
+    "Crime",
+    "Documentary",
+    "Drama",
+    "Fantasy",
+    "Film-Noir",
+    "Horror",
+    "Musical",
+    "Mystery",
+    "Romance",
+    "Sci-Fi",
+    "Thriller",
+    "War",
+    "Western",
+]
 
 
 @component
 class MovieLens:
-    """The MovieLens data sets in the files that GroupLens publishes (100k also in RecBole's); each rating is a ``rate``.
+    """The MovieLens data sets in the files that GroupLens publishes (100k also in RecBole's); a rating is a ``rate``.
 
     Items get ``title``, ``year``, ``categories``; users of 100k and 1m ``gender``, ``age``, ``occupation``, ``region``.
     Harper and Konstan (2015), https://doi.org/10.1145/2827872.
@@ -37,12 +59,10 @@ class MovieLens:
 
     def read(self) -> Reading:
         folder, names = self._layout()
-        ratings, items, users = (*names, None)[:3]
         rejected: Rejected = []
-        read = {"u.data": _read_100k, "ml-100k.inter": _read_recbole, "ratings.dat": _read_1m}.get(
-            ratings, _read_latest
-        )
-        tables = read([folder / name for name in (ratings, items, users) if name], rejected)
+        known = {"u.data": _read_100k, "ml-100k.inter": _read_recbole, "ratings.dat": _read_1m}
+        read = known.get(names[0], _read_latest)
+        tables = read([folder / name for name in names], rejected)
         name = f"movielens-{self.version}"
         return Reading(
             *tables, rejected=rejected, name=name, source="https://grouplens.org/datasets/movielens/", licence=LICENCE
@@ -73,7 +93,7 @@ def _read_100k(paths: list[Path], rejected: Rejected) -> tuple[pa.Table, pa.Tabl
     flags = zip(*(films[g] for g in GENRES), strict=True)
     categories = [[g for g, flag in zip(GENRES, row, strict=True) if flag == "1" and g != "unknown"] for row in flags]
     people = delimited(paths[2], "|", ["user_id", "age", "gender", "occupation", "region"], rejected)
-    return _tables(ratings, films["item_id"], films["title"], categories, people)
+    return _tables(ratings, films, films["title"], categories, people)
 
 
 def _read_recbole(paths: list[Path], rejected: Rejected) -> tuple[pa.Table, pa.Table, pa.Table]:
@@ -81,12 +101,10 @@ def _read_recbole(paths: list[Path], rejected: Rejected) -> tuple[pa.Table, pa.T
     ratings["value"] = ratings.pop("rating")
     people["region"] = people.pop("zip_code")
     years = [
-        f"{title} ({year})" if year else title
+        f"{title} ({year})" if year.isdigit() else title
         for title, year in zip(films["movie_title"], films["release_year"], strict=True)
     ]
-    return _tables(
-        ratings, films["item_id"], years, [[w for w in c.split() if w != "unknown"] for c in films["class"]], people
-    )
+    return _tables(ratings, films, years, [[w for w in c.split() if w != "unknown"] for c in films["class"]], people)
 
 
 def _plain(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
@@ -98,7 +116,7 @@ def _read_1m(paths: list[Path], rejected: Rejected) -> tuple[pa.Table, pa.Table,
     ratings = delimited(paths[0], "::", ["user_id", "item_id", "value", "timestamp"], rejected)
     films = delimited(paths[1], "::", ["item_id", "title", "genres"], rejected, "latin-1")
     people = delimited(paths[2], "::", ["user_id", "gender", "age", "occupation", "region"], rejected)
-    return _tables(ratings, films["item_id"], films["title"], [_genres(g) for g in films["genres"]], people)
+    return _tables(ratings, films, films["title"], [_genres(g) for g in films["genres"]], people)
 
 
 def _read_latest(paths: list[Path], rejected: Rejected) -> tuple[pa.Table, pa.Table, pa.Table | None]:
@@ -106,7 +124,8 @@ def _read_latest(paths: list[Path], rejected: Rejected) -> tuple[pa.Table, pa.Ta
     ratings = {"user_id": ratings["userId"], "item_id": ratings["movieId"], "value": ratings["rating"],
                "timestamp": ratings["timestamp"], "file": ratings["file"], "line": ratings["line"]}  # fmt: skip
     films = delimited(paths[1], ",", None, rejected)
-    return _tables(ratings, films["movieId"], films["title"], [_genres(g) for g in films["genres"]], None)
+    films["item_id"] = films["movieId"]
+    return _tables(ratings, films, films["title"], [_genres(g) for g in films["genres"]], None)
 
 
 def _genres(text: str) -> list[str]:
@@ -115,7 +134,7 @@ def _genres(text: str) -> list[str]:
 
 def _tables(
     ratings: dict[str, list[Any]],
-    ids: list[str],
+    films: dict[str, list[Any]],
     titles: list[str],
     categories: list[list[str]],
     people: dict[str, list[Any]] | None,
@@ -123,9 +142,10 @@ def _tables(
     import pyarrow as pa
 
     split = [_title_and_year(title) for title in titles]
-    items = {"item_id": ids, "title": [t for t, _ in split], "year": [y for _, y in split], "categories": categories}
+    kept = {name: films[name] for name in ("item_id", "file", "line")}
+    items = {**kept, "title": [t for t, _ in split], "year": [y for _, y in split], "categories": categories}
     interactions = pa.table({**ratings, "action": ["rate"] * len(ratings["line"])})
-    users = pa.table({k: v for k, v in people.items() if k not in ("file", "line")}) if people else None
+    users = pa.table(people) if people else None
     return interactions, pa.table(items), users
 
 

@@ -49,6 +49,9 @@ class Sequences:
         events: dict[str, list[Any]] = {"user_id": [], "item_id": [], "line": []}
         for user, sequence, line in zip(rows[names[0]], rows[names[1]], rows["line"], strict=True):
             items = sequence.split()
+            if not items:
+                row = {"file": str(self.path), "line": line, "reason": "a user without items", "row": user}
+                rejected.append(row)
             events["user_id"] += [user] * len(items)
             events["item_id"] += items
             events["line"] += [line] * len(items)
@@ -66,6 +69,7 @@ class Sequences:
         columns = delimited(self.items, "\t", None, rejected)
         need(columns, self.item_columns.values(), self.items, "check data.reader.item_columns")
         theirs = {their: our for our, their in self.item_columns.items()}
-        named = {theirs.get(name, name): column for name, column in columns.items() if name not in ("file", "line")}
+        mapping = self.item_columns
+        named = {theirs.get(n, n): column for n, column in columns.items() if n in theirs or n not in mapping}
         need(named, ["item_id"], self.items, "set data.reader.item_columns: {item_id: <its name there>}")
         return pa.table(named)

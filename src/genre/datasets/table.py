@@ -39,6 +39,8 @@ class Table:
     """The same for the users table."""
     action: str = "interact"
     """What an event is called when the log has no ``action`` column."""
+    actions: dict[str, str] = field(default_factory=dict)
+    """Their word: ours, for actions called otherwise (``"0": skip``, ``"1": click``); other words stay."""
     category_separator: str = "|"
     """What stands between the words of the items' ``categories``."""
     encoding: str = "utf-8"
@@ -56,19 +58,18 @@ class Table:
         return paths
 
     def read(self) -> Reading:
-        import pyarrow as pa
-
         self.files()
         rejected: Rejected = []
         log = self._columns(self.interactions, self.columns, ["user_id", "item_id"], "columns", rejected)
         if "action" not in log:
             log["action"] = [self.action] * len(log["line"])
+        log["action"] = [word if word is None else self.actions.get(str(word), word) for word in log["action"]]
         items = self._side(self.items, self.item_columns, "item_id", "item_columns", rejected)
         if items is not None and "categories" in items:
             items["categories"] = [self._words(value) for value in items["categories"]]
         users = self._side(self.users, self.user_columns, "user_id", "user_columns", rejected)
         name = self.interactions.name.split(".")[0]
-        tables = [None if side is None else pa.table(side) for side in (items, users)]
+        tables = [None if side is None else _table(side) for side in (items, users)]
         return Reading(
             _table(log), *tables, rejected=rejected, name=name, source=str(self.interactions), licence=self.licence
         )
@@ -87,8 +88,7 @@ class Table:
     ) -> dict[str, list[Any]] | None:
         if path is None:
             return None
-        columns = self._columns(path, mapping, [key], setting, rejected)
-        return {name: column for name, column in columns.items() if name not in ("file", "line")}
+        return self._columns(path, mapping, [key], setting, rejected)
 
     def _columns(
         self, path: Path, mapping: dict[str, str], wanted: list[str], setting: str, rejected: Rejected
@@ -96,7 +96,7 @@ class Table:
         columns = self._read(path, rejected)
         need(columns, mapping.values(), path, f"check data.reader.{setting}")
         theirs = {their: our for our, their in mapping.items()}
-        named = {theirs.get(name, name): column for name, column in columns.items()}
+        named = {theirs.get(n, n): column for n, column in columns.items() if n in theirs or n not in mapping}
         need(
             named, wanted, path, f"name it in data.reader.{setting}, as in {setting}: {{{wanted[0]}: <its name there>}}"
         )

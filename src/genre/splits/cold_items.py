@@ -28,7 +28,7 @@ class ColdItems:
     """Share of the items that test; likewise."""
 
     def assign(self, log: Log, seed: int) -> tuple[NDArray[np.int8], dict[str, Any]]:
-        used = np.unique(log.item)
+        used = np.unique(log.item[log.positive])
         shuffled = np.random.default_rng([seed, 2]).permutation(used)
         n_test, n_valid = max(1, round(len(used) * self.test)), max(1, round(len(used) * self.valid))
         of_item = np.full(log.n_items, TRAIN)

@@ -30,14 +30,12 @@ class ColdUsers:
     """Events of each such user, the last ones, that are judged; more are steadier and shorten the history."""
 
     def assign(self, log: Log, seed: int) -> tuple[NDArray[np.int8], dict[str, Any]]:
-        used = np.unique(log.user)
+        used = np.unique(log.user[log.positive])
         shuffled = np.random.default_rng([seed, 3]).permutation(used)
         n_test, n_valid = max(1, round(len(used) * self.test)), max(1, round(len(used) * self.valid))
         of_user = np.full(log.n_users, TRAIN)
         of_user[shuffled[:n_test]] = TEST
         of_user[shuffled[n_test : n_test + n_valid]] = VALID
-        total = np.bincount(log.user[log.positive], minlength=log.n_users)
-        left = total[log.user] - np.minimum(log.events_before(), np.maximum(total[log.user] - 1, 0))
         cold = of_user[log.user] != TRAIN
-        part = np.where(cold & (left > self.targets), UNUSED, of_user[log.user])
+        part = np.where(cold & (log.events_left() > self.targets), UNUSED, of_user[log.user])
         return part.astype(np.int8), {"ordered": True, "cold_users": {"valid": n_valid, "test": n_test}}

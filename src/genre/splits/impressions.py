@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from genre.component import component
-from genre.data import PARTS, Log
+from genre.data import PARTS, UNUSED, Log
 from genre.errors import DataError
 
 TRAIN, VALID, TEST = range(len(PARTS))
@@ -20,7 +20,8 @@ Share = Annotated[float, Field(gt=0, lt=0.5)]
 class Impressions:
     """What was shown together stays together: the latest impressions are the test. For logs of clicks and skips.
 
-    Rank within an impression with ``evaluate.candidates: impression``. Rows that belong to none are for training.
+    Rank within an impression with ``evaluate.candidates: impression``. Rows that belong to none train where they lie
+    before the first impression that validates, and fill histories only where they lie after it.
     """
 
     valid: Share = 0.1
@@ -34,16 +35,19 @@ class Impressions:
             raise DataError(
                 "split 'impressions' needs an impression_id column; use 'last' or 'time', or add the column"
             )
+        if np.isnan(log.time[shown]).any():
+            raise DataError("split 'impressions' needs a timestamp in every row; use 'given', or add the column")
         n = int(log.impression.max()) + 1
         first = np.full(n, np.inf)
-        when = np.where(np.isnan(log.time), np.arange(len(log)), log.time)
-        np.minimum.at(first, log.impression[shown], when[shown])
+        np.minimum.at(first, log.impression[shown], log.time[shown])
         order = np.argsort(first, kind="stable")
         n_test, n_valid = max(1, round(n * self.test)), max(1, round(n * self.valid))
+        if n_test + n_valid >= n:
+            raise DataError(f"split 'impressions' needs more than {n} impressions to train, validate and test on")
         of_impression = np.full(n, TRAIN)
         of_impression[order[n - n_test :]] = TEST
         of_impression[order[n - n_test - n_valid : n - n_test]] = VALID
-        part = np.where(shown, of_impression[np.maximum(log.impression, 0)], TRAIN)
-        timed = not np.isnan(log.time[shown]).any()
-        facts = {"ordered": False, "impressions": {"valid": n_valid, "test": n_test}, "by_time": timed}
+        cut = float(first[order[max(0, n - n_test - n_valid)]])
+        part = np.where(shown, of_impression[np.maximum(log.impression, 0)], np.where(log.time >= cut, UNUSED, TRAIN))
+        facts = {"ordered": False, "impressions": {"valid": n_valid, "test": n_test}, "valid_from": cut}
         return part.astype(np.int8), facts

@@ -32,8 +32,7 @@ class Last:
     def assign(self, log: Log, seed: int) -> tuple[NDArray[np.int8], dict[str, Any]]:
         positive = log.positive
         total = np.bincount(log.user[positive], minlength=log.n_users)
-        before = log.events_before()
-        left = total[log.user] - np.minimum(before, total[log.user] - 1)
+        left = log.events_left()
         part = np.where(left <= self.test, TEST, np.where(left <= self.test + self.valid, VALID, TRAIN))
         short = total < self.valid + self.test + max(self.at_least, 1)
         part[short[log.user]] = TRAIN

@@ -19,6 +19,7 @@ Share = Annotated[float, Field(gt=0, lt=0.5)]
 class Random:
     """A random share of each user's events: for logs without order, and to compare with publications that did so.
 
+    What was shown together stays together.
     The model sees events later than those it is asked about, so results are far higher than with `last` or `time`.
     """
 
@@ -29,10 +30,22 @@ class Random:
 
     def assign(self, log: Log, seed: int) -> tuple[NDArray[np.int8], dict[str, Any]]:
         rng = np.random.default_rng([seed, 1])
-        order = np.lexsort((rng.random(len(log)), log.user))
-        total = np.bincount(log.user, minlength=log.n_users)
-        place = np.empty(len(log), dtype=np.int64)
-        place[order] = np.arange(len(log)) - np.repeat(np.cumsum(total) - total, total)
+        first, unit = _units(log)
+        user = log.user[first]
+        order = np.lexsort((rng.random(len(user)), user))
+        total = np.bincount(user, minlength=log.n_users)
+        place = np.empty(len(user), dtype=np.int64)
+        place[order] = np.arange(len(user)) - np.repeat(np.cumsum(total) - total, total)
         n_test, n_valid = np.round(total * self.test), np.round(total * self.valid)
-        part = np.where(place < n_test[log.user], TEST, np.where(place < (n_test + n_valid)[log.user], VALID, TRAIN))
-        return part.astype(np.int8), {"ordered": False}
+        part = np.where(place < n_test[user], TEST, np.where(place < (n_test + n_valid)[user], VALID, TRAIN))
+        return part[unit].astype(np.int8), {"ordered": False}
+
+
+def _units(log: Log) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """What is drawn as one, rows or whole impressions: the first row of each, and which of them each row belongs to."""
+    rows = np.arange(len(log))
+    if not (log.impression >= 0).any():
+        return rows, rows
+    keys = np.stack([log.user, np.where(log.impression >= 0, log.impression, -1 - rows)], axis=1)
+    _, first, unit = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    return first, unit.reshape(-1)

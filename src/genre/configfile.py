@@ -1,0 +1,158 @@
+"""A configuration from a YAML file and overrides, with every mistake reported at once, by file and line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from genre.component import expand, names, suggest
+from genre.config import Config
+from genre.crosschecks import contradictions
+from genre.errors import ConfigError
+from genre.settings import plain
+from genre.yamlfile import Document, KeyPath
+
+EXPECTED = re.compile(r"^Input should be")
+
+
+def load(path: Path | str, overrides: Sequence[str] = ()) -> Config:
+    """The configuration in ``path`` with ``overrides`` such as ``train.epochs=3`` put in.
+
+    Raises `ConfigError` with a line for every mistake. Paths inside the file are relative to the working directory.
+    """
+    document = Document.read(Path(path))
+    for text in overrides:
+        document.override(text, default_at, expand)
+    if document.values is None and not document.problems:
+        document.problems.append(f"{path}:1: the file is empty; it needs at least data.reader")
+    if not isinstance(document.values, dict):
+        if document.values is not None:
+            document.problems.append(
+                f"{path}:1: expected sections such as data: and model:, got {_short(document.values)}"
+            )
+        raise ConfigError(document.sorted_problems())
+    config = _validated(document)
+    if config is None or document.problems:
+        raise ConfigError(document.sorted_problems())
+    return config
+
+
+def _validated(document: Document) -> Config | None:
+    """The configuration, or None; its mistakes go to the document's problems."""
+    adapter, wrong = TypeAdapter(Config), list[KeyPath]()
+    try:
+        config = adapter.validate_python(document.values)
+    except ValidationError as error:
+        config = None
+        for at, what in flatten(error.errors(), (), None):
+            document.report(at, what)
+            wrong.append(at)
+    # What contradicts each other is told in the same breath, so it is looked for in what is left without the mistakes.
+    rest = config or _without(document.values, wrong)
+    if rest is not None:
+        for at, what in contradictions(rest, lambda at: at in document.places, wrong):
+            document.report(at, what)
+    return config
+
+
+def _without(values: dict[str, Any], wrong: list[KeyPath]) -> Config | None:
+    """The configuration with its mistakes left out; None where that does not give one."""
+    for at in wrong:
+        values = _pruned(values, at)
+    if any(at[:1] == ("data",) for at in wrong):
+        data = values.get("data")
+        # Any reader will do: no check across sections reads it.
+        values = {**values, "data": {"reader": names("datasets")[0], **(data if isinstance(data, dict) else {})}}
+    try:
+        return TypeAdapter(Config).validate_python(values)
+    except ValidationError:
+        return None
+
+
+def _pruned(value: Any, at: KeyPath) -> Any:
+    """A copy without what stands at ``at``; a list goes as a whole, so that its other entries keep their numbers."""
+    step, rest = at[0] if at else None, at[1:]
+    if not isinstance(value, dict) or step not in value:
+        return value
+    inner = value[step]
+    if not rest or not isinstance(inner, dict):
+        return {key: one for key, one in value.items() if key != step}
+    return {**value, step: _pruned(inner, rest)}
+
+
+def flatten(errors: Sequence[Any], path: KeyPath, known: list[str] | None) -> Iterator[tuple[KeyPath, str]]:
+    """Pydantic's errors, and those that components carry inside theirs, as path and text.
+
+    ``known`` are the fields of the component at ``path``; None outside of components.
+    """
+    for error in errors:
+        at = (*path, *error["loc"])
+        context = error.get("ctx") or {}
+        if error["type"] == "component_fields":
+            yield from flatten(context["errors"], at, context["known"])
+        elif error["type"] == "unexpected_keyword_argument":
+            inside = known if known is not None and len(error["loc"]) == 1 else fields_at(at[:-1])
+            yield at, f"unknown key; {suggest(str(at[-1]), inside)}" if inside else "unknown key; there are none here"
+        elif error["type"] == "missing":
+            yield at, "is missing; it has no default"
+        else:
+            yield at, _worded(error, at)
+
+
+def _worded(error: Any, at: KeyPath) -> str:
+    """Pydantic's message in one line, with what was found instead."""
+    message = error["msg"].removeprefix("Value error, ").partition(", unable to parse")[0]
+    if error["type"] in ("dataclass_type", "dict_type"):
+        inside = fields_at(at)
+        message = "Input should be keys with values" + (f" ({', '.join(inside)})" if inside else "")
+    if not EXPECTED.match(message):
+        return message
+    return f"{EXPECTED.sub('should be', message)}, not {_short(error['input'])}"
+
+
+def _short(value: Any) -> str:
+    text = "nothing" if value is None else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def fields_at(path: KeyPath) -> list[str]:
+    """The keys of the configuration's section at ``path``."""
+    section: Any = Config
+    for step in path:
+        section = get_type_hints(section).get(str(step)) if is_dataclass(section) else None
+    return [f.name for f in fields(section)] if is_dataclass(section) else []
+
+
+def default_at(path: KeyPath) -> Any:
+    """What the configuration holds at ``path`` when the file is silent, as plain data; None where that is nothing."""
+    section: Any = Config
+    for step in path[:-1]:
+        section = get_type_hints(section).get(str(step)) if is_dataclass(section) else None
+    field = next((f for f in fields(section) if f.name == path[-1]), None) if is_dataclass(section) else None
+    return None if field is None or field.default_factory is MISSING else plain(field.default_factory())
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of the file, with every component, for editors."""
+    made = TypeAdapter(Config).json_schema()
+    definitions: dict[str, Any] = {}
+    lifted = _lift(made, definitions)
+    title = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "GENRE configuration"}
+    return {**title, **lifted, "$defs": definitions}
+
+
+def _lift(node: Any, definitions: dict[str, Any]) -> Any:
+    """Move the ``$defs`` of nested schemas to the top, where their references look for them."""
+    if isinstance(node, list):
+        return [_lift(one, definitions) for one in node]
+    if not isinstance(node, dict):
+        return node
+    for name, one in node.get("$defs", {}).items():
+        definitions.setdefault(name, None)
+        definitions[name] = _lift(one, definitions)
+    return {key: _lift(one, definitions) for key, one in node.items() if key != "$defs"}

@@ -1,0 +1,44 @@
+"""Items whose text is like that of the history."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import PositiveInt
+from scipy import sparse
+
+from genre.component import component
+from genre.data import Histories, Log
+from genre.sources import Resources
+from genre.types import Floats, State
+
+
+@component
+class ContentKNN:
+    """Cosine of each item's text to the mean of the latest ones', by the pretrained language model as it came.
+
+    Knows new items, and people who only say what they like; knows nothing of who chose what. It is also what the
+    language model can do before any training.
+    """
+
+    top_k: PositiveInt = 300
+    """Candidates to retrieve; more miss less and cost time."""
+    window: PositiveInt = 10
+    """Latest items whose mean is taken; larger is steadier and forgets what a person wants now."""
+    GRID: ClassVar[dict[str, list[Any]]] = {"window": [1, 3, 10, 50]}
+
+    def fit(self, log: Log, resources: Resources) -> State:
+        return {"vectors": resources.text_vectors()}
+
+    def score(self, state: State, histories: Histories, resources: Resources) -> Floats:
+        vectors = state["vectors"]
+        recent = histories.latest(self.window)
+        ones = np.ones(len(recent.item), dtype=np.float32)
+        latest = sparse.csr_matrix((ones, (recent.owner, recent.item)), shape=(len(histories), len(vectors)))
+        people = np.asarray(latest @ vectors)
+        said = [i for i, text in enumerate(histories.texts) if text]
+        if said:
+            people[said] += resources.embed([histories.texts[i] or "" for i in said])
+        norm = np.linalg.norm(people, axis=1, keepdims=True)
+        return (people / np.where(norm == 0, 1, norm)) @ vectors.T

@@ -1,0 +1,30 @@
+"""The fine-tuned model."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import PositiveInt
+
+from genre.component import component
+from genre.data import Histories, Log
+from genre.errors import GenreError
+from genre.sources import Resources
+from genre.types import Floats, State
+
+
+@component
+class Model:
+    """What the fine-tuned model says comes next: text, order and ids in one score. Needs a head that ranks."""
+
+    top_k: PositiveInt = 300
+    """Candidates to retrieve; more miss less and cost time."""
+    GRID: ClassVar[dict[str, list[Any]]] = {}
+
+    def fit(self, log: Log, resources: Resources) -> State:
+        return {}
+
+    def score(self, state: State, histories: Histories, resources: Resources) -> Floats:
+        if resources.model is None:
+            raise GenreError("source 'model': there is no trained model here; run 'genre train' first")
+        return resources.model.score_next(histories)

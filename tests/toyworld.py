@@ -1,0 +1,97 @@
+"""Small worlds with known answers, and a tiny language model to live in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from genre.config import Config, DataSection
+from genre.data import Dataset
+from genre.datasets import Reading
+from genre.prepare import build
+
+WORDS = [f"{colour}{thing}" for colour in ("red", "green", "blue", "grey") for thing in ("cup", "hat", "pen", "box", "bag")]
+
+
+def tiny_backbone(folder: Path, layers: int = 2, hidden: int = 32) -> dict[str, Any]:
+    """A random BERT with a vocabulary of toy words, saved as HuggingFace saves; as `model.backbone` names it."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS, *[f"word{i}" for i in range(200)]]
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(pieces)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
+    )
+    torch.manual_seed(0)
+    model = BertModel(
+        BertConfig(
+            vocab_size=len(pieces),
+            hidden_size=hidden,
+            num_hidden_layers=layers,
+            num_attention_heads=2,
+            intermediate_size=2 * hidden,
+            max_position_embeddings=64,
+        )
+    )
+    model.save_pretrained(folder)
+    fast.save_pretrained(folder)
+    return {"type": "huggingface", "path": str(folder)}
+
+
+def circle(n_users: int = 60, n_items: int = 20, length: int = 12, seed: int = 0) -> Reading:
+    """Users walk around a circle of items, each from a place of their own: the next item is certain.
+
+    Items with an even number are liked (value 5), odd ones are not (value 1).
+    """
+    rng = np.random.default_rng(seed)
+    starts = rng.integers(0, n_items, n_users)
+    user = np.repeat(np.arange(n_users), length)
+    item = (starts[user] + np.tile(np.arange(length), n_users)) % n_items
+    log = pa.table(
+        {
+            "user_id": [f"u{u}" for u in user],
+            "item_id": [f"i{i}" for i in item],
+            "action": ["rate"] * len(user),
+            "value": np.where(item % 2 == 0, 5.0, 1.0),
+            "timestamp": np.tile(np.arange(length), n_users) + 1_000_000,
+            "file": ["circle"] * len(user),
+            "line": list(range(1, len(user) + 1)),
+        }
+    )
+    titles = [f"{WORDS[i % len(WORDS)]} word{i}" for i in range(n_items)]
+    items = pa.table({"item_id": [f"i{i}" for i in range(n_items)], "title": titles})
+    users = pa.table({"user_id": [f"u{u}" for u in range(n_users)], "gender": ["FM"[u % 2] for u in range(n_users)]})
+    return Reading(log, items, users, name="circle", source="made", licence="none")
+
+
+def dataset(reading: Reading, split: Any = "last", seed: int = 7, **settings: Any) -> Dataset:
+    """A prepared dataset in memory; its hash is set as if it had been saved."""
+    data = build(reading, DataSection(reader={"type": "table"}, split=split, **settings), seed)
+    data.manifest["hash"] = "toy"
+    return data
+
+
+def config(backbone: dict[str, Any], **sections: dict[str, Any]) -> Config:
+    """A small configuration for the circle; sections given by name change it."""
+    model = {
+        "backbone": backbone,
+        "dim": 32,
+        "max_history": 8,
+        "dropout": 0.0,
+        "user": {"type": "transformer", "layers": 1},
+        "adapter": {"type": "lora", "layers": 1, "r": 4},
+        "heads": {"next": "next_item", "rating": {"type": "regression", "weight": 0.2}, "like": {"type": "binary", "weight": 0.2}},
+        **sections.get("model", {}),
+    }
+    train = {"warmup_epochs": 3, "epochs": 2, "batch_size": 16, "lr": {"rest": 5e-3}, **sections.get("train", {})}
+    rest = {name: section for name, section in sections.items() if name not in ("model", "train")}
+    return Config(data=DataSection(reader={"type": "table"}), model=model, train=train, **rest)
