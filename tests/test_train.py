@@ -43,15 +43,16 @@ def trained(conf: Config, data: Dataset, folder: Path) -> tuple[Run, Dataset]:
 
 
 def hits(model: TrainedModel, data: Dataset) -> float:
-    """Share of users whose test item has the highest score of all."""
+    """Share of users whose test item has the highest score of all that they have not had."""
     log = Log.of(data)
     test = log.parts("test")
-    scores = model.score_next(Histories.of(log.before("test"), test.user))
+    histories = Histories.of(log.before("test"), test.user)
+    scores = np.where(histories.matrix(log.n_items).toarray() > 0, -np.inf, model.score_next(histories))
     return float((scores.argmax(1) == test.item).mean())
 
 
 def test_it_learns_to_walk_around_the_circle(backbone, tmp_path):
-    conf = config(backbone, train={"warmup_epochs": 40, "epochs": 2, "early_stopping": {"patience": 40}})
+    conf = config(backbone, train={"warmup_epochs": 20, "epochs": 2, "early_stopping": {"patience": 20}})
     run, data = trained(conf, dataset(circle()), tmp_path)
     model = TrainedModel.load(run.path("model") / "finetuned", data)
     assert hits(model, data) > 0.9
@@ -67,13 +68,13 @@ def test_it_learns_to_walk_around_the_circle(backbone, tmp_path):
 
 
 def test_without_ids_the_text_alone_is_enough(backbone, tmp_path):
-    conf = config(backbone, model={"ids": False}, train={"warmup_epochs": 60, "early_stopping": {"patience": 60}})
+    conf = config(backbone, model={"ids": False}, train={"warmup_epochs": 30, "early_stopping": {"patience": 30}})
     run, data = trained(conf, dataset(circle()), tmp_path)
     assert hits(TrainedModel.load(run.path("model") / "finetuned", data), data) > 0.8
 
 
 def test_without_text_the_ids_alone_are_enough(backbone, tmp_path):
-    conf = config(backbone, model={"text": False}, train={"warmup_epochs": 40, "early_stopping": {"patience": 40}})
+    conf = config(backbone, model={"text": False}, train={"warmup_epochs": 20, "lr": {"rest": 1e-2}, "early_stopping": {"patience": 20}})
     run, data = trained(conf, dataset(circle()), tmp_path)
     model = TrainedModel.load(run.path("model") / "finetuned", data)
     assert hits(model, data) > 0.9
@@ -110,13 +111,14 @@ def test_sgd_learns_too(backbone, tmp_path):
 
 
 def test_fine_tuning_moves_the_adapter_and_nothing_below_it(backbone, tmp_path):
-    run, data = trained(config(backbone), dataset(circle()), tmp_path)
+    conf = config(backbone, train={"warmup_epochs": 1, "epochs": 4, "lr": {"backbone": 1e-2, "rest_finetune": 5e-3}})
+    run, data = trained(conf, dataset(circle()), tmp_path)
     saved = load_file(run.path("model") / "finetuned" / "text.safetensors")
     assert saved
     assert all("lora" in name for name in saved)
     before = TrainedModel.load(run.path("model") / "before", data)
     after = TrainedModel.load(run.path("model") / "finetuned", data)
-    assert not np.allclose(before.embed(["redcup"]), after.embed(["redcup"]), atol=1e-4) or after.folder is None
+    assert not np.allclose(before.embed(["redcup"]), after.embed(["redcup"]), atol=1e-3)
 
 
 def test_an_unseen_item_has_a_vector_of_its_text_alone(backbone, tmp_path):
@@ -201,7 +203,8 @@ def test_curves_are_kept_as_tensorboard_events(backbone, tmp_path):
     events = EventAccumulator(str(run.path("model") / "tensorboard"))
     events.Reload()
     table = pq.read_table(run.path("model") / "curves.parquet")
-    assert [e.value for e in events.Scalars("valid/ndcg@10")] == pytest.approx(table["valid/ndcg@10"].to_pylist(), rel=1e-5)
+    values = [event.value for event in events.Scalars("valid/rating.rmse")]
+    assert values == pytest.approx(table["valid/rating.rmse"].to_pylist(), rel=1e-5)
 
 
 def test_early_stopping_keeps_the_best_epoch(backbone, tmp_path):

@@ -85,7 +85,7 @@ def config(backbone: dict[str, Any], **sections: dict[str, Any]) -> Config:
     model = {
         "backbone": backbone,
         "dim": 32,
-        "max_history": 8,
+        "max_history": 16,
         "dropout": 0.0,
         "user": {"type": "transformer", "layers": 1},
         "adapter": {"type": "lora", "layers": 1, "r": 4},

@@ -10,12 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from genre.data import PARTS, UNUSED, Histories, Log
+from genre.data import Histories, Log
 from genre.errors import GenreError
 from genre.types import Bools, Ints
-
-PAST: dict[str, tuple[str, ...]] = {"valid": ("train",), "test": ("train", "valid")}
-"""The parts that a history is made of when a part is judged."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,7 @@ class Cases:
     @classmethod
     def of(cls, log: Log, part: Literal["valid", "test"], candidates: str = "all_unseen") -> Cases:
         """The questions of a part. Raises `GenreError` when there is none."""
-        past, asked = past_of(log, part), log.parts(part)
+        past, asked = log.before(part), log.parts(part)
         made = _impressions(asked, past) if candidates == "impression" else _users(asked, past)
         if not len(made):
             what = "impression with an item chosen" if candidates == "impression" else "item new to its user"
@@ -77,19 +74,6 @@ class Cases:
         if self.shown is not None:
             return self.shown.toarray() > 0
         return self.histories.matrix(self.n_items).toarray() == 0
-
-
-def past_of(log: Log, part: Literal["valid", "test"]) -> Log:
-    """The rows that histories are made of when ``part`` is judged: of earlier parts, and those kept for histories.
-
-    A row kept for histories only (`UNUSED`) counts where it comes before everything that its user is judged by.
-    """
-    place = np.arange(len(log))
-    first = np.full(log.n_users, len(log))
-    asked = log.part == PARTS.index(part)
-    np.minimum.at(first, log.user[asked], place[asked])
-    earlier = np.isin(log.part, [PARTS.index(name) for name in PAST[part]])
-    return log.where(earlier | ((log.part == UNUSED) & (place < first[log.user])))
 
 
 def _users(asked: Log, past: Log) -> Cases:

@@ -143,7 +143,7 @@ def schema() -> dict[str, Any]:
     definitions: dict[str, Any] = {}
     lifted = _lift(made, definitions)
     title = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "GENRE configuration"}
-    return {**title, **lifted, "$defs": definitions}
+    return {**lifted, **title, "$defs": definitions}
 
 
 def _lift(node: Any, definitions: dict[str, Any]) -> Any:

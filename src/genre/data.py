@@ -131,8 +131,16 @@ class Log:
         return self.where(np.isin(self.part, [PARTS.index(name) for name in names]))
 
     def before(self, part: str) -> Log:
-        """The rows that a history may hold when ``part`` is judged: earlier parts, and rows kept for histories alone."""
-        return self.where(self.part < PARTS.index(part))
+        """The rows that a history may hold when ``part`` is judged: earlier parts, and rows kept for histories alone.
+
+        The latter (`UNUSED`) count where they come before everything that their user is judged by.
+        """
+        judged, place = PARTS.index(part), np.arange(len(self))
+        asked = self.part == judged
+        first = np.full(self.n_users, len(self))
+        np.minimum.at(first, self.user[asked], place[asked])
+        known = (self.part == UNUSED) & (place < first[self.user])
+        return self.where(known | ((self.part >= 0) & (self.part < judged)))
 
     @property
     def positive(self) -> NDArray[np.bool_]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,7 +86,7 @@ def _histogram(values: NDArray[Any], most: int = 10) -> tuple[list[str], NDArray
     if len(distinct) <= most:
         return [f"{value:g}" for value in distinct], counts
     counts, edges = np.histogram(values, most)
-    return [f"{a:.4g} to {b:.4g}" for a, b in zip(edges[:-1], edges[1:], strict=True)], counts
+    return [f"{a:.4g} to {b:.4g}" for a, b in pairwise(edges)], counts
 
 
 def _times(out: Console, log: Log) -> None:

@@ -58,25 +58,43 @@ class CausalMean(nn.Module):
 
 
 class CausalTransformer(nn.Module):
-    """Self-attention in which an event sees itself and earlier ones; see `genre.users.UserEncoder`."""
+    """Self-attention in which an event sees itself and earlier ones; see `genre.users.UserEncoder`.
+
+    Order enters as a learned bias for how many steps ago an event was, so that a history longer than any in training
+    is read like the others. Raffel et al., T5 (2020), https://arxiv.org/abs/1910.10683.
+    """
 
     def __init__(self, dim: int, layers: int, heads: int, max_length: int, dropout: float) -> None:
         super().__init__()
         self.start = nn.Parameter(torch.randn(dim) * 0.02)
-        self.position = nn.Parameter(torch.randn(max_length + 1, dim) * 0.02)
         self.norm = nn.LayerNorm(dim)
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList([CausalBlock(dim, heads, dropout) for _ in range(layers)])
         self.out = nn.LayerNorm(dim)
+        self.buckets = distance_buckets(max_length + 1)
 
     def forward(self, events: Tensor, mask: Tensor) -> Tensor:
         start = self.start.expand(len(events), 1, -1)
-        states = torch.cat([start, events], 1) + self.position[: events.shape[1] + 1]
-        states = self.dropout(self.norm(states))
+        states = self.dropout(self.norm(torch.cat([start, events], 1)))
+        length = states.shape[1]
+        steps = torch.arange(length)
+        ago = steps[:, None] - steps
+        buckets, future = self.buckets[ago.clamp(min=0)], ago < 0
         # Real events come first, so the causal mask alone keeps padding from real states.
         for block in self.blocks:
-            states = block(states)
+            states = block(states, buckets, future)
         return self.out(states)
+
+
+NEAR, FAR = 16, 16
+"""Buckets of distance: one a step for the nearest, then ever wider ones."""
+
+
+def distance_buckets(longest: int) -> Tensor:
+    """Bucket of every distance below ``longest``: ``[longest]``, each below ``NEAR + FAR``."""
+    distance = torch.arange(longest).float()
+    wide = (distance / NEAR).clamp(min=1).log() / max(torch.tensor(longest / NEAR).log().item(), 1e-6)
+    return torch.where(distance < NEAR, distance, NEAR + (wide * (FAR - 1)).clamp(max=FAR - 1)).long()
 
 
 class CausalBlock(nn.Module):
@@ -89,13 +107,15 @@ class CausalBlock(nn.Module):
         self.qkv, self.out = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
         self.feed = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(4 * dim, dim))
         self.dropout = nn.Dropout(dropout)
+        self.distance = nn.Parameter(torch.zeros(heads, NEAR + FAR))
 
-    def forward(self, states: Tensor) -> Tensor:
+    def forward(self, states: Tensor, buckets: Tensor, future: Tensor) -> Tensor:
         b, length, dim = states.shape
         qkv = self.qkv(self.norm1(states)).view(b, length, 3, self.heads, dim // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        bias = self.distance[:, buckets].masked_fill(future, -torch.inf)
         rate = self.rate if self.training else 0.0
-        seen = functional.scaled_dot_product_attention(query, key, value, dropout_p=rate, is_causal=True)
+        seen = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias[None], dropout_p=rate)
         states = states + self.dropout(self.out(seen.transpose(1, 2).reshape(b, length, dim)))
         return states + self.dropout(self.feed(self.norm2(states)))
 

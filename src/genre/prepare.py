@@ -27,6 +27,8 @@ MAIN = ("user_id", "item_id", "action", "value", "timestamp", "impression_id", "
 NUMERIC = ("value", "position", "propensity")
 ANY_ACTION = "interact"
 """The action of a log that names none."""
+HISTORY_ONLY = "history only"
+"""What the counts call the rows that belong to no part."""
 MILLISECONDS = 1e11
 """Times above this are milliseconds: as seconds they would lie in the year 5138."""
 
@@ -74,7 +76,8 @@ def build(reading: Reading, section: DataSection, seed: int) -> Dataset:
     items = _with_missing(items, "item_id", log["item_id"])
     if "title" not in items.column_names:
         items = items.append_column("title", pa_table({"title": [""] * items.num_rows})["title"])
-    items = items.set_column(items.column_names.index("title"), "title", _words(items["title"]))
+    titles = _words(items["title"]).fill_null("")
+    items = items.set_column(items.column_names.index("title"), "title", titles)
     users = _with_missing(users, "user_id", log["user_id"])
     acting = len(log["user_id"].unique())
     if acting < 2:
@@ -289,15 +292,15 @@ def _sorted(log: pa.Table, users: pa.Table, ties: str, seed: int) -> pa.Table:
 
 
 def _counts(log: pa.Table, items: pa.Table, users: pa.Table, rejected: list[dict[str, object]]) -> dict[str, Any]:
-    parts = Counter(word or "history only" for word in log["part"].to_pylist())
+    parts = Counter(word or HISTORY_ONLY for word in log["part"].to_pylist())
     actions = Counter(log["action"].to_pylist())
     return {
         "users": users.num_rows,
         "items": items.num_rows,
         "interactions": log.num_rows,
         "rejected": len(rejected),
-        "parts": dict(parts),
-        "actions": dict(actions),
+        "parts": {name: parts[name] for name in (*PARTS, HISTORY_ONLY) if name in parts},
+        "actions": dict(actions.most_common()),
     }
 
 

@@ -21,8 +21,8 @@ from genre.states import save_state
 from genre.tuning import Tuned, Tuner
 from genre.types import Floats, State
 
-MOST_CELLS = 1 << 27
-"""Most scores held at a time while the scorer is fitted: half a gigabyte."""
+MOST_CELLS = 1 << 26
+"""Most scores held at a time while the scorer is fitted: a quarter of a gigabyte, and a few times that while it works."""
 
 
 def rank(config: Config, run: Run) -> None:

@@ -57,7 +57,7 @@ def resources_of(config: Config, data: Dataset, model: Recommender | None) -> Re
         return embedder()(texts)
 
     @cache
-    def embedder():  # noqa: ANN202
+    def embedder() -> Callable[[list[str]], Floats]:
         from genre.model import text_embedder
 
         return text_embedder(config)

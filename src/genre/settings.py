@@ -57,20 +57,21 @@ def summary(thing: Any) -> str:
 
 
 def type_words(hint: Any) -> str:
-    """A type as a reader of the file thinks of it: ``whole number > 0``, ``list of path``, ``component of heads``."""
+    """A type as a reader of the file thinks of it: ``whole number > 0``, ``list of path``, ``one of heads``."""
     if hint in WORDS:
         return WORDS[hint]
     origin, inside = get_origin(hint), get_args(hint)
     if origin is Annotated:
         kind = next((one.kind for one in inside[1:] if isinstance(one, Slot)), None)
         bounds = " and ".join(_bounds(inside[1:]))
-        return f"component of {kind}" if kind else f"{type_words(inside[0])} {bounds}".rstrip()
+        return f"one of {kind}" if kind else f"{type_words(inside[0])} {bounds}".rstrip()
     if origin is Literal:
         return " | ".join(str(one) for one in inside)
     if origin in (Union, types.UnionType):
         return " or ".join("nothing" if one is type(None) else type_words(one) for one in inside)
     if origin in (list, tuple, dict):
-        return f"{type_words(inside[1])}, by name" if origin is dict else f"list of {type_words(inside[0])}"
+        word = type_words(inside[1] if origin is dict else inside[0]).removeprefix("one of ")
+        return f"{word}, by name" if origin is dict else f"list of {word}"
     return "section" if is_dataclass(hint) else hint.__name__
 
 

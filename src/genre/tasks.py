@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from genre.baselines import Fitted, Labelled, fit_baselines
-from genre.cases import past_of
 from genre.data import Histories, Log
 from genre.heads import Head
 from genre.labels import Label
@@ -41,7 +40,7 @@ class Task:
         if not len(test.label):
             return None
         users = np.unique(test.user)
-        histories = Histories.of(past_of(log, "test"), users)
+        histories = Histories.of(log.before("test"), users)
         owner = np.searchsorted(users, test.user).astype(np.int32)
         return cls(name, head, test, histories, owner, fit_baselines(head.predicts, train, valid, past))
 

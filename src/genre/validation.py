@@ -63,7 +63,7 @@ class Validation:
             users = np.sort(np.random.default_rng(seed).choice(users, most_users, replace=False))
         self.rows = valid.where(np.isin(valid.user, users))
         self.users = users.astype(np.int32)
-        self.histories = Histories.of(train, self.users)
+        self.histories = Histories.of(log.before("valid"), self.users)
         self.owner = np.searchsorted(self.users, self.rows.user)
         self.labels = labels_of(self.rows, heads)
         chosen = self.rows.positive

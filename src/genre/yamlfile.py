@@ -91,8 +91,8 @@ class Document:
             self.problems.append(f"override {target}: {why}")
 
     def _parse(self, text: str) -> None:
-        loader = yaml.SafeLoader(text)
         try:
+            loader = yaml.SafeLoader(text)
             node = loader.get_single_node()
             if node is not None:
                 self.values = _Builder(self, loader).build(node, ())
@@ -101,8 +101,8 @@ class Document:
             self.problems.append(f"{self.name}:{mark.line + 1 if mark else 1}: not YAML: {_reason(error)}")
         except yaml.YAMLError as error:
             self.problems.append(f"{self.name}:1: not YAML: {_reason(error)}")
-        finally:
-            loader.dispose()
+        except RecursionError:
+            self.problems.append(f"{self.name}:1: not usable: nested too deeply")
 
 
 def _reason(error: yaml.YAMLError) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -25,9 +26,9 @@ class GroupedAUC:
 
         order = np.argsort(outcome.group, kind="stable")
         group, positive, predicted = outcome.group[order], outcome.truth[order] > 0.5, outcome.prediction[order]
-        starts = np.flatnonzero(np.append(True, group[1:] != group[:-1])) if len(group) else np.zeros(0, dtype=int)
+        bounds = np.concatenate([[0], np.flatnonzero(group[1:] != group[:-1]) + 1, [len(group)]])
         values = []
-        for a, b in zip(starts, np.append(starts[1:], len(group)), strict=True):
+        for a, b in pairwise(bounds.tolist()):
             mine, n = positive[a:b], int(positive[a:b].sum())
             if 0 < n < b - a:
                 values.append((rankdata(predicted[a:b])[mine].sum() - n * (n + 1) / 2) / (n * (b - a - n)))

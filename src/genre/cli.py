@@ -1,0 +1,339 @@
+"""The command line: a command for each stage, and those that look."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from genre.errors import GenreError
+
+if TYPE_CHECKING:
+    from genre.config import Config
+    from genre.run import Run
+
+# Stages, components and rich are imported inside the commands: they bring torch and more, and help must be instant.
+
+STAGES = {"prepare": "data", "train": "model", "rank": "rank", "evaluate": "evaluate", "report": "report"}
+"""The stages in order, each with its folder in the run."""
+
+
+def main() -> None:
+    """Entry point of ``genre``."""
+    # Read by OpenMP when torch loads: waiting threads then sleep instead of spinning, so that one library's idle
+    # threads do not take the cores from another's; tokenizers would warn of its own threads when a process forks.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    commands(prog_name="genre")
+
+
+class Commands(click.Group):
+    """A group whose commands' `GenreError` is printed as text, and which keeps the order of the source."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except GenreError as error:
+            click.echo(str(error), err=True)
+            ctx.exit(1)
+        except KeyboardInterrupt:
+            click.echo("\nstopped; the same command goes on from what is finished", err=True)
+            ctx.exit(130)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="genre-recommender")
+def commands() -> None:
+    """Recommendations by fine-tuning pretrained language models on several tasks at once.
+
+    \b
+    From a log to a measured recommender:
+      genre data get movielens-100k
+      genre run configs/quickstart.yaml
+      genre recommend runs/quickstart --user 42
+
+    CONFIG is a YAML file, or the folder of a run. After a file, settings may be overridden: train.epochs=3.
+    """
+
+
+def _config_arguments(command: Callable[..., Any]) -> Callable[..., Any]:
+    command = click.argument("overrides", metavar="[PATH=VALUE]...", nargs=-1)(command)
+    return click.argument("config", type=click.Path(path_type=Path))(command)
+
+
+@commands.command()
+@_config_arguments
+def run(config: Path, overrides: tuple[str, ...]) -> None:
+    """Do all stages in order and print the results.
+
+    What is finished is not done again, unless what it was made from has changed; a training that was stopped goes on.
+
+    \b
+      genre run configs/quickstart.yaml
+      genre run configs/quickstart.yaml name=no-text model.text=false
+      genre run configs/quickstart.yaml pipeline.sources[1].reg=500 'evaluate.metrics=[ndcg@10]'
+    """
+    from genre.display import print_results
+
+    opened = _open(config, overrides)
+    done = {stage: _stage(stage, opened) for stage in STAGES}
+    print_results(opened, done["evaluate"])
+
+
+@commands.command()
+@_config_arguments
+def prepare(config: Path, overrides: tuple[str, ...]) -> None:
+    """Read, check and split the log.
+
+    Writes data/ of the run. Rows that cannot be used are kept in data/rejected.parquet, each with its file, line and
+    reason.
+
+    \b
+      genre prepare configs/quickstart.yaml data.split=time
+    """
+    _stage("prepare", _open(config, overrides))
+
+
+@commands.command()
+@_config_arguments
+def train(config: Path, overrides: tuple[str, ...]) -> None:
+    """Fine-tune the model.
+
+    Needs what prepare made; writes model/ of the run, with learning curves as a table and as TensorBoard events.
+
+    \b
+      genre train configs/quickstart.yaml train.epochs=3 model.adapter.r=16
+    """
+    _stage("train", _open(config, overrides))
+
+
+@commands.command()
+@_config_arguments
+def rank(config: Path, overrides: tuple[str, ...]) -> None:
+    """Tune and fit the sources and the scorer.
+
+    Needs what prepare and train made; writes rank/ of the run.
+
+    \b
+      genre rank configs/quickstart.yaml 'pipeline.sources=[model, ease, transitions]'
+    """
+    _stage("rank", _open(config, overrides))
+
+
+@commands.command()
+@_config_arguments
+def evaluate(config: Path, overrides: tuple[str, ...]) -> None:
+    """Measure on the test part, beside the baselines.
+
+    Before and after fine-tuning, with intervals. Needs what prepare, train and rank made; writes evaluate/ of the run.
+
+    \b
+      genre evaluate configs/quickstart.yaml evaluate.bootstrap=5000
+    """
+    from genre.display import print_results
+
+    opened = _open(config, overrides)
+    print_results(opened, _stage("evaluate", opened))
+
+
+@commands.command()
+@_config_arguments
+def report(config: Path, overrides: tuple[str, ...]) -> None:
+    """Write report.html, with tables, plots and examples.
+
+    One file that needs no other, in report/ of the run. Needs what the stages before it made.
+
+    \b
+      genre report runs/quickstart
+    """
+    _stage("report", _open(config, overrides))
+
+
+@commands.command()
+@_config_arguments
+def check(config: Path, overrides: tuple[str, ...]) -> None:
+    """Tell all mistakes of a configuration at once.
+
+    Each with its file and line; runs nothing.
+
+    \b
+      genre check configs/quickstart.yaml
+      genre check configs/quickstart.yaml train.lr.rest=1e-2
+    """
+    from genre.configfile import load
+    from genre.crosschecks import notes
+    from genre.display import summarize
+
+    loaded = load(config, overrides)
+    click.echo(f"{config}: OK")
+    click.echo(summarize(loaded))
+    for note in notes(loaded):
+        click.echo(f"note: {note}")
+
+
+@commands.command("list")
+@click.argument("kind", required=False)
+@click.argument("name", required=False)
+def list_(kind: str | None, name: str | None) -> None:
+    """Show the components that a configuration can name.
+
+    All kinds, the components of one KIND, or the component NAME of it in full.
+
+    \b
+      genre list
+      genre list sources
+      genre list adapters lora
+    """
+    from genre import display
+
+    click.echo(display.listing(kind, name), nl=False)
+
+
+@commands.command()
+def schema() -> None:
+    """Print the JSON Schema of the configuration.
+
+    For editors that complete and check YAML.
+
+    \b
+      genre schema > genre.schema.json
+    and at the top of a configuration:
+      # yaml-language-server: $schema=genre.schema.json
+    """
+    import json
+
+    from genre.configfile import schema as made
+
+    click.echo(json.dumps(made(), indent=1, ensure_ascii=False))
+
+
+@commands.group(cls=Commands)
+def data() -> None:
+    """Get a public data set, or look at a prepared one.
+
+    \b
+      genre data get movielens-100k
+      genre data show runs/quickstart
+    """
+
+
+@data.command("get")
+@click.argument("name", required=False)
+def get(name: str | None) -> None:
+    """Download a data set into the cache folder.
+
+    Without a NAME, say which there are. The cache folder is GENRE_CACHE, else ~/.cache/genre.
+
+    \b
+      genre data get movielens-100k
+    """
+    from genre import download
+
+    if name is None:
+        click.echo("\n".join(download.NAMES))
+    else:
+        download.get(name)
+
+
+@data.command("show")
+@_config_arguments
+def show(config: Path, overrides: tuple[str, ...]) -> None:
+    """Print counts, distributions, rows and problems.
+
+    Prepares the data first where that is not done.
+
+    \b
+      genre data show configs/quickstart.yaml
+      genre data show runs/quickstart
+    """
+    from genre import datacard
+    from genre.data import Dataset
+    from genre.display import console
+
+    opened = _open(config, overrides)
+    _stage("prepare", opened)
+    datacard.show(Dataset.load(opened.path("data")), console())
+
+
+@commands.command()
+@click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--user", metavar="ID", help="A user of the data.")
+@click.option(
+    "--history", metavar="IDS", help="Item ids, oldest first, with commas between: for a person not in the data."
+)
+@click.option("--text", help="What the person says they like; alone, or with a user or a history.")
+@click.option("--k", type=click.IntRange(min=1), default=10, show_default=True, help="Length of the list.")
+@click.option("--json", "as_json", is_flag=True, help="Print the slate as JSON.")
+def recommend(
+    run_folder: Path, *, user: str | None, history: str | None, text: str | None, k: int, as_json: bool
+) -> None:
+    """Recommend items with a finished run.
+
+    With their scores, the sources they came from, and what each task predicts.
+
+    \b
+      genre recommend runs/quickstart --user 42
+      genre recommend runs/quickstart --history "50,181,172" --k 5
+      genre recommend runs/quickstart --text "slow science fiction about memory" --json
+    """
+    from genre.display import print_slate, slate_json
+    from genre.types import Query
+
+    if user is None and history is None and not text:
+        raise click.UsageError("say for whom: --user, --history or --text")
+    if user is not None and history is not None:
+        raise click.UsageError("--user and --history exclude each other")
+    from genre.pipeline import Pipeline
+
+    pipeline = Pipeline.load(run_folder)
+    items = None if history is None else tuple(word.strip() for word in history.split(",") if word.strip())
+    slate = pipeline.recommend([Query(user_id=user, history=items, text=text, k=k)])[0]
+    if as_json:
+        click.echo(slate_json(slate, pipeline.data))
+    else:
+        print_slate(slate, pipeline.data)
+
+
+def _open(config: Path, overrides: tuple[str, ...]) -> Run:
+    """The run of a configuration file, or the one that a folder holds."""
+    from genre.run import Run
+
+    if not config.is_dir():
+        from genre.configfile import load
+        from genre.crosschecks import notes
+
+        loaded = load(config, overrides)
+        for note in notes(loaded):
+            click.echo(f"note: {note}", err=True)
+        return Run.create(loaded)
+    if overrides:
+        raise click.UsageError(
+            f"{config} is a run, whose settings are fixed; give its configuration file to change them"
+        )
+    return Run.open(config)
+
+
+def _stage(name: str, opened: Run) -> bool:
+    """Do one stage, with a line before and after; false if it was already done."""
+    folder = STAGES[name]
+    before = opened.manifest["stages"].get(folder)
+    click.echo(click.style(name, bold=True))
+    _function(name)(opened.config, opened)
+    cost = opened.manifest["stages"][folder]
+    how = "already done, it took" if cost == before else "took"
+    click.echo(f"  {how} {cost['seconds']:.1f} s, {cost['peak_rss_mb']} MB at most -> {opened.path(folder)}")
+    sys.stdout.flush()
+    return cost != before
+
+
+def _function(stage: str) -> Callable[[Config, Run], Any]:
+    import importlib
+
+    return getattr(importlib.import_module(f"genre.{stage}"), stage)

@@ -1,0 +1,163 @@
+"""What the commands print: results, slates, components."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from genre.component import find, kinds, name_of, names, suggest
+from genre.config import Config
+from genre.data import Dataset
+from genre.errors import GenreError, RunError
+from genre.run import Run
+from genre.settings import doc, settings, summary
+from genre.types import Slate
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+TASK_METRICS = (".rmse", ".mae", ".label_auc", ".grouped_auc", ".logloss")
+"""Measures of what the heads predict that are printed at the end of a run; the report has all."""
+
+
+def summarize(config: Config) -> str:
+    """A configuration in a few lines."""
+    heads = ", ".join(f"{name} ({name_of(head)})" for name, head in config.model.heads.items())
+    text = f"{name_of(config.model.backbone)} with {name_of(config.model.adapter)}" if config.model.text else "no text"
+    train = config.train
+    lines = {
+        "data": f"{name_of(config.data.reader)}, split {name_of(config.data.split)}",
+        "model": f"{text}; tasks {heads}",
+        "train": f"up to {train.warmup_epochs} + {train.epochs} epochs; watches {train.early_stopping.metric}",
+        "pipeline": f"{_names(config.pipeline.sources)} -> {name_of(config.pipeline.scorer)}",
+        "evaluate": f"beside {_names(config.evaluate.baselines)}",
+        "run": f"runs/{config.name}",
+    }
+    return "\n".join(f"  {name:9} {line}" for name, line in lines.items())
+
+
+def _names(components: list[Any]) -> str:
+    return ", ".join(name_of(one) for one in components) or "nothing"
+
+
+def print_results(run: Run, measured_now: bool) -> None:
+    """What an evaluation found, and where the rest lies. Raises `RunError` where there is none.
+
+    ``measured_now`` says that the stage has just printed its table of rankings, which is then left out.
+    """
+    path = run.path("evaluate") / "metrics.json"
+    if not path.exists():
+        raise RunError(f"{path}: not there; make it with 'genre evaluate'")
+    results = json.loads(path.read_text(encoding="utf-8"))
+    if not measured_now:
+        from genre.evaluate import show
+
+        show(results)
+    tasks = list(dict.fromkeys(name for values in results["systems"].values() for name in values if "." in name))
+    chosen = [name for name in tasks if name.endswith(TASK_METRICS)]
+    if chosen:
+        console().print(_task_table(results["systems"], chosen))
+    for stage, file in (("evaluate", "metrics.json"), ("report", "report.html")):
+        if (run.path(stage) / file).exists():
+            click.echo(f"{run.path(stage) / file}")
+
+
+def _task_table(systems: dict[str, dict[str, Any]], names: list[str]) -> Table:
+    table = _table("tasks: value with its 95 % interval", "system", *names)
+    for system, values in systems.items():
+        cells = [_cell(values.get(name)) for name in names]
+        if any(cells):
+            table.add_row(system, *cells)
+    return table
+
+
+def _cell(measured: dict[str, Any] | None) -> str:
+    if measured is None or measured.get("value") is None:
+        return ""
+    interval = measured.get("ci95")
+    return f"{measured['value']:.4f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
+
+
+def print_slate(slate: Slate, data: Dataset) -> None:
+    """A slate as a table, then what was left out and skipped."""
+    heads = list(dict.fromkeys(head for item in slate.items for head in item.predictions))
+    table = _table("", "", "item", "title", "score", "rank in each source", *heads)
+    titles = _titles(slate, data)
+    for place, item in enumerate(slate.items, 1):
+        sources = ", ".join(f"{name} {rank}" for name, rank in sorted(item.sources.items(), key=lambda one: one[1]))
+        answers = [f"{item.predictions[head]:.3f}" if head in item.predictions else "" for head in heads]
+        table.add_row(str(place), item.item_id, titles[item.item_id], f"{item.score:.4f}", sources, *answers)
+    out = console()
+    out.print(table)
+    for name, count in slate.removed.items():
+        click.echo(f"left out by {name}: {count}")
+    for name, why in slate.skipped.items():
+        click.echo(f"source {name} gave nothing: {why}")
+
+
+def slate_json(slate: Slate, data: Dataset) -> str:
+    """A slate as JSON, with titles."""
+    titles = _titles(slate, data)
+    items = [{**asdict(item), "title": titles[item.item_id]} for item in slate.items]
+    return json.dumps({**asdict(slate), "items": items}, indent=1, ensure_ascii=False)
+
+
+def _titles(slate: Slate, data: Dataset) -> dict[str, str]:
+    wanted = {item.item_id for item in slate.items}
+    pairs = zip(data.items["item_id"].to_pylist(), data.items["title"].to_pylist(), strict=True)
+    return {item: title or "" for item, title in pairs if item in wanted}
+
+
+def listing(kind: str | None, name: str | None) -> str:
+    """All kinds, the components of one kind, or one component in full. Raises `GenreError` where there is none such."""
+    if kind is None:
+        return "".join(f"{_bold(one)}: {', '.join(names(one))}\n" for one in kinds())
+    if kind not in kinds():
+        raise GenreError(f"no kind named '{kind}'; {suggest(kind, kinds())}")
+    try:
+        if name is not None:
+            return "\n".join(_component(kind, name)) + "\n"
+        classes = {one: find(kind, one) for one in names(kind)}
+    except LookupError as error:
+        raise GenreError(str(error)) from error
+    lines = [
+        f"{_bold(one)}({', '.join(s.name for s in settings(cls))})\n    {summary(cls)}" for one, cls in classes.items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _component(kind: str, name: str) -> Iterator[str]:
+    cls = find(kind, name)
+    yield f"{_bold(name)} ({kind})"
+    yield f"{doc(cls)}"
+    for one in settings(cls):
+        yield ""
+        yield f"  {_bold(one.name)}: {one.type} = {one.default}"
+        yield f"      {one.doc}"
+
+
+def _bold(text: str) -> str:
+    return click.style(text, bold=True)
+
+
+def console(markup: bool = False) -> Console:
+    """The terminal; a file or a pipe gets plain text, wide enough for a table."""
+    from rich.console import Console
+
+    made = Console(highlight=False, markup=markup)
+    return made if made.is_terminal else Console(highlight=False, markup=markup, width=160, no_color=True)
+
+
+def _table(title: str, *columns: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table

@@ -1,0 +1,296 @@
+"""Stage: measure the pipeline, the model before and after fine-tuning, and the baselines; write the result contract."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+
+from genre.cases import Cases
+from genre.comparisons import Measured, Resamples, best_by_validation, compare, gate
+from genre.component import describe
+from genre.config import Config
+from genre.contestants import WHAT, Contestants
+from genre.data import Dataset
+from genre.examples import examples
+from genre.files import digest, replacing_folder, seal, write_json
+from genre.metrics import Metric, Predictions, Ranking
+from genre.progress import progress
+from genre.resources import model_hash
+from genre.run import Run
+from genre.slices import slices
+from genre.systems import Catalogue, longest_list, measure, metric_named, rank_cases, subset
+from genre.tasks import Task, measure_task, reliability
+from genre.tuning import CRITERION
+
+FORMAT = 1
+"""Version of the layout of the folder that `genre evaluate` writes."""
+
+TIES = "an item scored as high as a relevant one stands above it"
+SLICED = ("ndcg@10", "recall@10")
+"""The metrics that slices show."""
+
+ROW_BUDGET = 20_000_000
+"""Rows that a measure without a mean (rmse, label_auc) may go through in all of its resamples."""
+
+Directed = dict[str, bool]
+"""Whether larger is better, for each measure that has a better."""
+
+
+def evaluate(config: Config, run: Run) -> None:
+    """Measure everything on the test part, and print the table. Raises `GenreError` when a system cannot answer."""
+    data = Dataset.load(run.path("data"))
+    rank_manifest = json.loads((run.path("rank") / "manifest.json").read_text(encoding="utf-8"))
+    section = TypeAdapter(Config).dump_python(config, mode="json")["evaluate"]
+    inputs = {
+        "data": data.hash,
+        "model": model_hash(run),
+        "rank": digest(rank_manifest),
+        "evaluate": section,
+        "seed": config.seed,
+    }
+    run.do("evaluate", inputs, lambda folder: Evaluation(config, run, data).write(folder))
+
+
+@dataclass
+class Evaluation:
+    """One evaluation: its measurements, gathered step by step."""
+
+    config: Config
+    run: Run
+    data: Dataset
+    measured: dict[str, dict[str, Measured]] = field(default_factory=dict)
+    """By system, then by measure."""
+    rankings: dict[str, Ranking] = field(default_factory=dict)
+    directions: Directed = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    calibration: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.section = self.config.evaluate
+        self.metrics: list[Metric] = list(self.section.metrics)
+        self.contestants = Contestants(self.config, self.run, self.data)
+        self.log = self.contestants.log
+        self.cases = Cases.of(self.log, "test", self.section.candidates)
+        self.resamples = Resamples.of(self.cases.user, self.section.bootstrap, self.config.seed)
+
+    def write(self, folder: Path) -> None:
+        """Measure, and write ``metrics.json``, ``units.parquet`` and ``examples.json``, all or nothing."""
+        started = time.perf_counter()
+        self._rank()
+        units = self._measure_rankings()
+        tasks = self._measure_tasks()
+        result = self._result(tasks)
+        result["cost"] = self._cost(time.perf_counter() - started)
+        with replacing_folder(folder) as aside:
+            write_json(aside / "metrics.json", result)
+            self._write_units(aside / "units.parquet", units)
+            write_json(aside / "examples.json", self._examples())
+            seal(aside, FORMAT, data=self.data.hash)
+        show(result)
+
+    def _rank(self) -> None:
+        train = self.log.parts("train")
+        self.catalogue = Catalogue.of(train, self.contestants.resources)
+        longest = max(longest_list(self.metrics), 10)
+        with progress("evaluate", self.contestants.count() * len(self.cases)) as advance:
+            for name, score in self.contestants.systems():
+                started = time.perf_counter()
+                self.rankings[name] = rank_cases(score, self.cases, self.catalogue, longest, advance)
+                self.seconds[name] = round(time.perf_counter() - started, 3)
+
+    def _measure_rankings(self) -> dict[str, dict[str, NDArray[np.float64]]]:
+        """Values of every system and case, whose means and intervals go to ``measured``."""
+        units: dict[str, dict[str, NDArray[np.float64]]] = {}
+        for metric in self.metrics:
+            if metric.needs == "ranking" and metric.larger_is_better is not None:
+                names = metric.measure(next(iter(self.rankings.values())))
+                self.directions |= dict.fromkeys(names, bool(metric.larger_is_better))
+        for name, ranking in self.rankings.items():
+            values = measure(ranking, self.metrics)
+            units[name] = {key: v for key, v in values.items() if np.ndim(v)}
+            whole = {key: Measured(float(v)) for key, v in values.items() if not np.ndim(v)}
+            found = {**whole, **self.resamples.means(units[name])}
+            self.measured[name] = {key: found[key] for key in values}
+        return units
+
+    def _measure_tasks(self) -> dict[str, Any]:
+        """The heads and their baselines: measures are called ``head.metric``."""
+        found: dict[str, Any] = {}
+        models = self.contestants.models
+        for name, head in self.config.model.heads.items():
+            task = Task.of(name, head, self.log) if models else None
+            if task is None:
+                continue
+            judges = task.metrics(self.metrics)
+            chosen = {label: {"shrinkage": b.shrinkage, "valid_loss": b.valid} for label, b in task.baselines.items()}
+            found[name] = {"label": head.label, "task": head.predicts, "rows": len(task.owner), "baselines": chosen}
+            resamples = Resamples.of(task.rows.user, self.section.bootstrap, self.config.seed)
+            for system, predictions in task.systems(models):
+                measured = dict(self._measures_of_task(predictions, judges, resamples))
+                self.measured.setdefault(system, {}).update({f"{name}.{key}": m for key, m in measured.items()})
+                if head.predicts == "binary":
+                    self.calibration.setdefault(name, {})[system] = reliability(predictions)
+            for judge in judges:
+                if judge.larger_is_better is not None:
+                    keys = measure_task(task.judged(task.rows.label), [judge])
+                    self.directions |= {f"{name}.{key}": bool(judge.larger_is_better) for key in keys}
+        return found
+
+    def _measures_of_task(
+        self, predictions: Predictions, judges: list[Metric], resamples: Resamples
+    ) -> Iterator[tuple[str, Measured]]:
+        rows = len(predictions.truth)
+        most = max(100, min(resamples.n, ROW_BUDGET // max(1, rows)))
+        for judge in judges:
+            for key, values in judge.measure(predictions).items():
+                if not np.ndim(values):
+                    yield key, resamples.of_rows(lambda at, j=judge, k=key: _on_rows(j, k, predictions, at), most)
+                    continue
+                # Values by row are drawn by user; values by group are groups of rows already.
+                units = np.arange(len(values), dtype=np.int32)
+                own = resamples if len(values) == rows else Resamples(units, resamples.n, resamples.seed)
+                yield key, own.means({key: values})[key]
+
+    def _result(self, tasks: dict[str, Any]) -> dict[str, Any]:
+        valid = {name: tuned.valid for name, tuned in self.contestants.tuned.items()}
+        best = best_by_validation(valid, {key: up for key, up in self.directions.items() if "." not in key})
+        first = CRITERION if CRITERION in self.directions else next(iter(best), CRITERION)
+        return {
+            "contract": self._contract(),
+            "systems": {s: {key: m.as_json() for key, m in found.items()} for s, found in self.measured.items()},
+            "comparisons": list(self._comparisons()),
+            "best_baseline": best,
+            "gate": gate(first, best, self.measured, self.directions.get(first, True)),
+            "slices": self._slices(best.get(CRITERION)),
+            "tasks": tasks,
+            "calibration": self.calibration,
+            "larger_is_better": self.directions,
+            "validation": valid,
+            "settings": {name: self._settings(name) for name in self.contestants.tuned},
+            "what": {name: what for name, what in WHAT.items() if name in self.measured},
+        }
+
+    def _contract(self) -> dict[str, Any]:
+        """What must be equal before two results may be compared."""
+        manifest = self.data.manifest
+        cutoffs = {k for metric in self.metrics for k in getattr(metric, "k", [])}
+        return {
+            "dataset": manifest.get("name", ""),
+            "data_hash": self.data.hash,
+            "split": manifest.get("split", {}),
+            "candidates": self.section.candidates,
+            "ties": TIES,
+            "grouping": "user" if self.cases.shown is None else "impression",
+            "k": sorted(cutoffs),
+            "seeds": [self.config.seed],
+            "users": len(np.unique(self.cases.user)),
+            "cases": len(self.cases),
+            "targets": sum(len(items) for items in self.cases.targets),
+            "repeated_targets_left_out": self.cases.repeated,
+            "bootstrap": self.section.bootstrap,
+        }
+
+    def _comparisons(self) -> Iterator[dict[str, Any]]:
+        """The pipeline beside every system, and the fine-tuned model beside what it was before and its baselines."""
+        for a in ("genre", "model"):
+            for b in self.measured:
+                shared = [key for key in self.measured[a] if key in self.measured[b]] if a in self.measured else []
+                if b in (a, "genre") or (a == "model" and b == "genre_before"):
+                    continue
+                for key in shared:
+                    if key in self.directions:
+                        found = compare(self.measured[a][key], self.measured[b][key], self.directions[key])
+                        if found is not None:
+                            yield {"a": a, "b": b, "metric": key, **found}
+
+    def _slices(self, best: str | None) -> dict[str, Any]:
+        shown = [name for name in ("genre", "model", "model_before", best) if name in self.rankings]
+        judges = [metric_named(name) for name in SLICED]
+        found: dict[str, Any] = {}
+        for one in slices(self.cases, self.catalogue.counts, self.data.users):
+            resamples = Resamples.of(self.cases.user[one.rows], self.section.bootstrap, self.config.seed)
+            found[one.name] = {"n": len(one.rows), "systems": {}}
+            for name in shown:
+                masks = one.targets
+                values = measure(subset(self.rankings[name], one.rows, masks), judges)
+                measured = resamples.means({key: np.asarray(v) for key, v in values.items()})
+                found[one.name]["systems"][name] = {key: m.as_json() for key, m in measured.items()}
+        return found
+
+    def _settings(self, name: str) -> dict[str, Any]:
+        return describe(self.contestants.tuned[name].source)
+
+    def _examples(self) -> list[dict[str, Any]]:
+        shown = {name: r for name, r in self.rankings.items() if name in ("model_before", "model", "genre")}
+        return examples(self.data, self.cases, shown, self.section.examples, self.config.seed)
+
+    def _cost(self, seconds: float) -> dict[str, Any]:
+        stages = self.run.manifest["stages"]
+        training = self.run.path("model") / "training.json"
+        facts = json.loads(training.read_text(encoding="utf-8")) if training.exists() else {}
+        return {
+            "train_seconds": facts.get("seconds"),
+            "peak_rss_mb": max((stage.get("peak_rss_mb", 0) for stage in stages.values()), default=None),
+            "trainable_parameters": facts.get("trainable_parameters"),
+            "stages": {name: {k: s[k] for k in ("seconds", "peak_rss_mb")} for name, s in stages.items()},
+            "evaluate_seconds": round(seconds, 2),
+            "seconds_by_system": self.seconds,
+            "training": facts,
+        }
+
+    def _write_units(self, path: Path, units: dict[str, dict[str, NDArray[np.float64]]]) -> None:
+        """A row for each system and case, so that any comparison can be made again."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        n = len(self.cases)
+        users = self.data.users["user_id"].take(pa.array(self.cases.user))
+        columns = {
+            "system": pa.array(np.repeat(list(units), n)).dictionary_encode(),
+            "user_id": pa.chunked_array([chunk for _ in units for chunk in users.chunks], type=users.type),
+            "impression": pa.array(np.tile(self.cases.impression, len(units))),
+        }
+        keys = list(next(iter(units.values())))
+        values = {key: np.concatenate([found[key] for found in units.values()]).astype(np.float32) for key in keys}
+        pq.write_table(pa.table({**columns, **values}), path, compression="zstd")
+
+
+def _on_rows(metric: Metric, key: str, predictions: Predictions, rows: NDArray[np.int64]) -> float:
+    part = Predictions(predictions.truth[rows], predictions.prediction[rows], predictions.group[rows])
+    return float(metric.measure(part)[key])
+
+
+def show(result: dict[str, Any], columns: tuple[str, ...] = ("recall@10", "ndcg@10", "mrr@10", "auc")) -> None:
+    """Print the systems as a table, and the verdict."""
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = [name for name in columns if any(name in found for found in result["systems"].values())]
+    table = Table(title=f"{result['contract']['dataset']}: {result['contract']['users']} test users, 95 % intervals")
+    table.add_column("system")
+    for name in shown:
+        table.add_column(name, justify="right")
+    for system, found in result["systems"].items():
+        if any(name in found for name in shown):
+            table.add_row(system, *(_cell(found.get(name)) for name in shown))
+    console = Console(width=None if Console().is_terminal else 120)
+    console.print(table)
+    if result["gate"]:
+        console.print(result["gate"]["sentence"], markup=False, highlight=False)
+
+
+def _cell(measured: dict[str, Any] | None) -> str:
+    if measured is None or measured["value"] is None:
+        return "-"
+    if measured["ci95"] is None:
+        return f"{measured['value']:.4f}"
+    low, high = measured["ci95"]
+    return f"{measured['value']:.4f} [{low:.4f}, {high:.4f}]"

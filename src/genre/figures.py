@@ -1,0 +1,162 @@
+"""Plots for the report, as SVG that takes its colours from the page, so that it is right in light and in dark."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, FAINT, GRID = "#010101", "#020202", "#030303"
+SERIES = ("#040401", "#040402", "#040403", "#040404", "#040405")
+"""Stand-ins that no drawing needs for itself; the page's own colours are put in their place."""
+COLOURS = {INK: "var(--ink)", FAINT: "var(--faint)", GRID: "var(--line)"}
+COLOURS |= {stand_in: f"var(--series-{i})" for i, stand_in in enumerate(SERIES, 1)}
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.edgecolor": GRID,
+    "axes.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "figure.facecolor": "none",
+    "legend.frameon": False,
+}
+
+Estimate = dict[str, Any]
+"""``value`` and ``ci95``."""
+
+
+def forest(rows: Sequence[tuple[str, int]], panels: dict[str, dict[str, Estimate]], zero: bool = False) -> str:
+    """A dot and its interval for each row and panel; ``rows`` are names and series. ``zero`` draws a line at 0."""
+    with _figure("forest", (7.6, 0.9 + 0.27 * len(rows)), columns=len(panels), share_y=True) as (figure, axes):
+        for axis, (title, found) in zip(axes, panels.items(), strict=True):
+            if zero:
+                axis.axvline(0, color=FAINT, linewidth=1)
+            for y, (name, series) in enumerate(rows):
+                _dot(axis, found.get(name), y, SERIES[series])
+            axis.set_title(title)
+            axis.grid(visible=False, axis="y")
+            axis.margins(y=0.04)
+        axes[0].set_yticks(range(len(rows)), [name for name, _ in rows])
+        axes[0].invert_yaxis()
+        return _svg(figure)
+
+
+def grouped(rows: Sequence[str], series: dict[str, dict[str, Estimate]], title: str) -> str:
+    """Several systems' dots and intervals side by side in each row."""
+    step = 0.22
+    with _figure("slices", (7.6, 1.0 + 0.2 * len(rows) * (1 + len(series) * 0.55))) as (figure, (axis,)):
+        for i, (name, found) in enumerate(series.items()):
+            for y, row in enumerate(rows):
+                _dot(axis, found.get(row), y + (i - (len(series) - 1) / 2) * step, SERIES[i], size=4)
+            axis.plot([], [], "o-", color=SERIES[i], markersize=4, label=name)
+        axis.set_yticks(range(len(rows)), list(rows))
+        axis.invert_yaxis()
+        axis.set_title(title, pad=12 + 14 * ((len(series) + 1) // 2))
+        axis.grid(visible=False, axis="y")
+        axis.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=2, handlelength=1.6)
+        return _svg(figure)
+
+
+def curves(panels: dict[str, dict[str, list[float | None]]], warmup: int) -> str:
+    """One panel a measure over epochs; a line marks where fine-tuning of the language model begins."""
+    from matplotlib.ticker import MaxNLocator
+
+    columns = min(3, len(panels))
+    height = 2.3 * ((len(panels) + columns - 1) // columns)
+    with _figure("curves", (7.6, height), columns=columns, panels=len(panels)) as (figure, axes):
+        for axis, (title, lines) in zip(axes, panels.items(), strict=True):
+            for i, (name, values) in enumerate(lines.items()):
+                numbers = [np.nan if value is None else value for value in values]
+                steps = range(1, len(numbers) + 1)
+                axis.plot(steps, numbers, color=SERIES[i], linewidth=1.6, label=name, marker="o", markersize=2.5)
+            if 0 < warmup < max(len(values) for values in lines.values()):
+                axis.axvline(warmup + 0.5, color=FAINT, linewidth=1, linestyle=(0, (3, 3)))
+            axis.set_title(title)
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+            if len(lines) > 1:
+                axis.legend(fontsize=8.5)
+        return _svg(figure)
+
+
+def calibration(panels: dict[str, dict[str, list[dict[str, float]]]]) -> str:
+    """What was predicted against what came true, a panel a head and a line a system; the diagonal is honest."""
+    with _figure("calibration", (3.9 * max(1, len(panels)), 3.5), columns=len(panels)) as (figure, axes):
+        for axis, (title, systems) in zip(axes, panels.items(), strict=True):
+            axis.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (3, 3)))
+            for i, (name, bins) in enumerate(systems.items()):
+                x, y = [b["predicted"] for b in bins], [b["observed"] for b in bins]
+                axis.plot(x, y, "o-", color=SERIES[i], markersize=4, linewidth=1.4, label=name)
+            axis.set(xlim=(0, 1), ylim=(0, 1), xlabel="predicted", ylabel="came true", aspect="equal")
+            axis.set_title(title)
+            axis.legend(fontsize=8.5, loc="upper left")
+        return _svg(figure)
+
+
+def _dot(axis: Axes, estimate: Estimate | None, y: float, colour: str, size: float = 5) -> None:
+    if estimate is None or estimate["value"] is None:
+        return
+    if estimate["ci95"] is not None:
+        axis.plot(estimate["ci95"], [y, y], color=colour, linewidth=2, solid_capstyle="round")
+    axis.plot([estimate["value"]], [y], "o", color=colour, markersize=size)
+
+
+@contextmanager
+def _figure(
+    name: str, size: tuple[float, float], columns: int = 1, panels: int | None = None, share_y: bool = False
+) -> Iterator[tuple[Figure, list[Axes]]]:
+    """A figure and its axes in the report's style, without a window system and without touching global settings."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
+        figure = Figure(figsize=size, layout="constrained")
+        figure.set_label(name)
+        panels = panels or columns
+        rows = (panels + columns - 1) // columns
+        grid = np.atleast_1d(figure.subplots(rows, columns, sharey=share_y, squeeze=False)).ravel()
+        for spare in grid[panels:]:
+            spare.set_visible(False)
+        yield figure, list(grid[:panels])
+
+
+def _svg(figure: Figure) -> str:
+    """The figure as an SVG element to stand in a page: own ids, page colours, no prologue."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    sink, name = io.StringIO(), str(figure.get_label())
+    FigureCanvasSVG(figure).print_svg(sink, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    svg = sink.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    svg = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{name}-", svg)
+    for stand_in, colour in COLOURS.items():
+        svg = svg.replace(stand_in, colour)
+    width, height = (float(x) for x in re.findall(r'(?:width|height)="([\d.]+)pt"', svg)[:2])
+    svg = re.sub(r'(?:width|height)="[\d.]+pt"', "", svg, count=2)
+    return svg.replace("<svg", f'<svg aria-hidden="true" style="--wide:{width:.0f}pt;--high:{height:.0f}pt"', 1)

@@ -1,0 +1,307 @@
+"""Stage: one self-contained page: what was trained, what it gained and for whom, what it took, how it was measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from genre import figures
+from genre.component import describe
+from genre.config import Config
+from genre.files import replacing_folder, unseal, write_text
+from genre.run import Run
+
+OURS = ("genre", "genre_before", "model", "model_before", "pretrained")
+COLUMNS = ("recall@10", "ndcg@10", "mrr@10", "auc", "coverage@10", "novelty@10", "diversity@10")
+DRAWN = ("ndcg@10", "recall@10")
+TASK_SYSTEMS = ("model", "model_before", "user_item_bias", "user_mean", "item_mean", "global_mean")
+CALIBRATED = ("model", "model_before", "user_item_bias")
+LABELS = {
+    "genre": "GENRE, whole pipeline",
+    "genre_before": "GENRE before fine-tuning",
+    "model": "model, fine-tuned",
+    "model_before": "model before fine-tuning",
+    "pretrained": "language model as it came",
+}
+EVALUATE_FORMAT = 1
+
+
+def report(config: Config, run: Run) -> None:
+    """Write ``report.html`` from what the other stages left. Raises `RunError` when there is no evaluation."""
+    sealed = unseal(run.path("evaluate"), EVALUATE_FORMAT, "genre evaluate")
+    inputs = {"evaluate": sealed["hash"], "name": config.name, "template": _template_text()}
+    run.do("report", inputs, lambda folder: _write(config, run, folder))
+    print(f"report: {run.path('report') / 'report.html'}")
+
+
+def _write(config: Config, run: Run, folder: Path) -> None:
+    page = Page(config, run)
+    with replacing_folder(folder) as aside:
+        write_text(aside / "report.html", page.render())
+
+
+def _template_text() -> str:
+    return (Path(__file__).parent / "report.html").read_text(encoding="utf-8")
+
+
+def label(system: str) -> str:
+    """A system's name for people."""
+    return LABELS.get(system, system.replace("_", " "))
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything that the template shows. Text is escaped by the template; only the figures are markup."""
+
+    config: Config
+    run: Run
+
+    def render(self) -> str:
+        """The page as HTML."""
+        from jinja2 import Environment, StrictUndefined
+        from markupsafe import Markup
+
+        environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+        environment.filters |= {"number": number, "signed": signed, "count": count, "time": duration, "label": label}
+        drawn = {name: Markup(svg) for name, svg in self._figures().items()}
+        return environment.from_string(_template_text()).render(page=self, figures=drawn, result=self.result)
+
+    @cached_property
+    def result(self) -> dict[str, Any]:
+        """What `genre evaluate` measured."""
+        return _json(self.run.path("evaluate") / "metrics.json")
+
+    @cached_property
+    def examples(self) -> list[dict[str, Any]]:
+        """Recommendations of a few users."""
+        return _json(self.run.path("evaluate") / "examples.json")
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """The data's manifest."""
+        return _json(self.run.path("data") / "manifest.json")
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """The run's manifest."""
+        return self.run.manifest
+
+    @cached_property
+    def curves(self) -> list[dict[str, Any]]:
+        """The learning curves, a row an epoch."""
+        import pyarrow.parquet as pq
+
+        path = self.run.path("model") / "curves.parquet"
+        return pq.read_table(path).to_pylist() if path.exists() else []
+
+    @property
+    def columns(self) -> list[str]:
+        """The ranking metrics that the table shows."""
+        return [name for name in COLUMNS if any(name in found for found in self.result["systems"].values())]
+
+    @property
+    def systems(self) -> list[tuple[str, str, dict[str, Any]]]:
+        """Key, group and measures of every system that ranks."""
+        found = self.result["systems"]
+        ranked = {name: found[name] for name in found if any(column in found[name] for column in self.columns)}
+        return [(name, "ours" if name in OURS else "baseline", measures) for name, measures in ranked.items()]
+
+    @property
+    def best(self) -> dict[str, str]:
+        """The best system by each measure that has a better."""
+        best = {}
+        for column in self.columns:
+            larger = self.result["larger_is_better"].get(column)
+            known = {
+                name: m[column]["value"] for name, _, m in self.systems if m.get(column, {}).get("value") is not None
+            }
+            if larger is not None and known:
+                best[column] = max(known, key=lambda name: known[name] if larger else -known[name])
+        return best
+
+    @property
+    def gains(self) -> list[dict[str, Any]]:
+        """What fine-tuning gained, in comparisons with a sentence each."""
+        pairs = (("model", "model_before"), ("model", "pretrained"), ("genre", "genre_before"))
+        return [found for a, b in pairs if (found := self._comparison(a, b, "ndcg@10"))]
+
+    def _comparison(self, a: str, b: str, metric: str) -> dict[str, Any] | None:
+        for found in self.result["comparisons"]:
+            if (found["a"], found["b"], found["metric"]) == (a, b, metric):
+                values = {side: self.result["systems"][found[side]][metric]["value"] for side in ("a", "b")}
+                return {**found, "value_a": values["a"], "value_b": values["b"]}
+        return None
+
+    @property
+    def tasks(self) -> list[dict[str, Any]]:
+        """For each head with a label: its measures by system."""
+        tables = []
+        for name, facts in self.result["tasks"].items():
+            rows = {s: self._of_head(s, name) for s in TASK_SYSTEMS if s in self.result["systems"]}
+            columns = list(dict.fromkeys(key for found in rows.values() for key in found))
+            shown = [
+                key for key in columns if any(found.get(key, {}).get("value") is not None for found in rows.values())
+            ]
+            tables.append(
+                {
+                    "name": name,
+                    **facts,
+                    "n": facts["rows"],
+                    "columns": shown,
+                    "rows": {s: m for s, m in rows.items() if m},
+                }
+            )
+        return tables
+
+    def _of_head(self, system: str, head: str) -> dict[str, Any]:
+        found = self.result["systems"][system]
+        return {key.partition(".")[2]: value for key, value in found.items() if key.startswith(f"{head}.")}
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What was trained on what, in a few words each."""
+        model, training = self.config.model, self.result["cost"]["training"]
+        heads = ", ".join(f"{name} ({describe(head)['type'].replace('_', ' ')})" for name, head in model.heads.items())
+        counts = self.data["counts"]
+        read = ", ".join(f"{count(counts[what])} {what}" for what in ("interactions", "users", "items"))
+        trained = training.get("trainable_parameters")
+        of_backbone = training.get("trainable_backbone_parameters")
+        return {
+            "language model": f"{describe(model.backbone)['type']}, fine-tuned by {describe(model.adapter)['type']}",
+            "tasks": heads,
+            "data": f"{self.data.get('name', '')}: {read}",
+            "trained weights": f"{count(trained)}, of them {count(of_backbone)} in the language model",
+        }
+
+    @property
+    def cost(self) -> list[tuple[str, str]]:
+        """What it took."""
+        cost, stages = self.result["cost"], self.manifest["stages"]
+        rows = [
+            (f"{name} stage", f"{duration(s['seconds'])}, {count(s['peak_rss_mb'])} MB") for name, s in stages.items()
+        ]
+        rows += [("evaluation alone", duration(cost["evaluate_seconds"]))]
+        epochs = cost["training"].get("epochs") or {}
+        rows += [(f"epochs of {phase}", str(n)) for phase, n in epochs.items()]
+        machine = self.manifest["machine"]
+        rows += [("machine", f"{machine['cores']} cores, {machine['memory_gb']} GB, {machine['processor']}")]
+        return rows
+
+    @property
+    def configuration(self) -> str:
+        """The resolved configuration as YAML: the same file gives the same run."""
+        import yaml
+
+        return yaml.safe_dump(_json(self.run.folder / "config.json"), sort_keys=False, allow_unicode=True, width=100)
+
+    @property
+    def slices(self) -> list[tuple[str, dict[str, Any]]]:
+        """Name in words, and what was found."""
+        return [(_slice(name), found) for name, found in self.result["slices"].items()]
+
+    def _figures(self) -> dict[str, str]:
+        makers: dict[str, Callable[[], str | None]] = {
+            "systems": self._systems_figure,
+            "gains": self._gains_figure,
+            "curves": self._curves_figure,
+            "slices": self._slices_figure,
+            "calibration": self._calibration_figure,
+        }
+        return {name: svg for name, make in makers.items() if (svg := make())}
+
+    def _systems_figure(self) -> str | None:
+        rows = [(label(name), 0 if name == "genre" else 1 if group == "ours" else 2) for name, group, _ in self.systems]
+        panels = {
+            metric: {label(name): found[metric] for name, _, found in self.systems if metric in found}
+            for metric in DRAWN
+            if metric in self.columns
+        }
+        return figures.forest(rows, panels) if panels else None
+
+    def _gains_figure(self) -> str | None:
+        others = [name for name, _, _ in self.systems if name != "genre"]
+        panels: dict[str, dict[str, Any]] = {}
+        for metric in DRAWN:
+            found = {name: self._comparison("genre", name, metric) for name in others}
+            differences = {label(n): {"value": c["difference"], "ci95": c["ci95"]} for n, c in found.items() if c}
+            if differences:
+                panels[f"difference in {metric}"] = differences
+        rows = [(label(name), 1 if name in OURS else 2) for name in others]
+        return figures.forest(rows, panels, zero=True) if panels else None
+
+    def _curves_figure(self) -> str | None:
+        if not self.curves:
+            return None
+        names = [name for name in self.curves[0] if "/" in name]
+        losses = {name.removeprefix("loss/"): [row[name] for row in self.curves] for name in names if "loss/" in name}
+        first = {
+            name: [v / values[0] if v is not None and values[0] else None for v in values]
+            for name, values in losses.items()
+        }
+        panels = {"loss / first epoch's": first}
+        panels |= {
+            f"valid. {n.removeprefix('valid/')}": {n: [row[n] for row in self.curves]} for n in names if "valid/" in n
+        }
+        return figures.curves(panels, sum(row["phase"] == "warmup" for row in self.curves))
+
+    def _slices_figure(self) -> str | None:
+        rows = [f"{name} ({found['n']})" for name, found in self.slices]
+        systems = list(dict.fromkeys(system for _, found in self.slices for system in found["systems"]))
+        series = {
+            label(system): {
+                row: found["systems"][system]["ndcg@10"]
+                for row, (_, found) in zip(rows, self.slices, strict=True)
+                if system in found["systems"]
+            }
+            for system in systems
+        }
+        return figures.grouped(rows, series, "ndcg@10 by slice (test users in it)") if series else None
+
+    def _calibration_figure(self) -> str | None:
+        panels = {
+            head: {label(system): bins[system] for system in CALIBRATED if system in bins}
+            for head, bins in self.result["calibration"].items()
+        }
+        return figures.calibration(panels) if panels else None
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A measure with a fixed number of digits, so that columns align."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def signed(value: float) -> str:
+    """A difference, with its sign."""
+    return f"{value:+.4f}".replace("-", "−")
+
+
+def count(value: float | None) -> str:
+    """A count with thin spaces between thousands."""
+    return "–" if value is None else f"{value:,.0f}".replace(",", "\u202f")
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds, or minutes and seconds."""
+    if seconds is None:
+        return "–"
+    return f"{seconds:.1f} s" if seconds < 90 else f"{int(seconds // 60)} min {int(seconds % 60)} s"
+
+
+def _slice(name: str) -> str:
+    """``user_history_1_5`` as ``history 1–5``."""
+    if "=" in name:
+        return name.replace("=", " ").replace("_", " ").replace("..", "–")
+    words = name.removeprefix("user_").removeprefix("item_").split("_")
+    if words[-1] == "up":
+        return f"{' '.join(words[:-2])} {words[-2]} and more"
+    if len(words) > 2 and words[-1].isdigit() and words[-2].isdigit():
+        return f"{' '.join(words[:-2])} {words[-2]}–{words[-1]}"
+    return " ".join(words)
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))

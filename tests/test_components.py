@@ -1,0 +1,472 @@
+"""Contracts: every component of every kind, found by itself, keeps what its kind promises."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import math
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import TypeAdapter
+
+from genre.component import Slot, describe, find, kinds, name_of, names
+from genre.data import PARTS, UNUSED, Dataset, Histories, Log
+from genre.metrics import Predictions, Ranking
+from genre.ranking import ranks, top_lists
+from genre.settings import settings
+from genre.sources import Resources
+from genre.states import load_state, save_state
+from toyworld import circle, dataset
+
+ALL = [(kind, name) for kind in kinds() for name in names(kind)]
+
+
+def of(kind: str) -> list[str]:
+    """Names of the components of a kind, of which there is at least one."""
+    assert names(kind), kind
+    return names(kind)
+
+
+def test_the_scan_finds_all_kinds():
+    assert len(kinds()) >= 11
+    assert len(ALL) > 35
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_a_kind_has_a_choice_and_says_what_it_is(kind: str):
+    assert len(names(kind)) > 1
+    assert importlib.import_module(f"genre.{kind}").__doc__
+
+
+@pytest.mark.parametrize(("kind", "name"), ALL)
+def test_builds_from_its_bare_name_and_round_trips(kind: str, name: str):
+    built = Slot(kind).build(name)
+    assert name_of(built) == name
+    assert Slot(kind).build(describe(built)) == built
+    assert Slot(kind).build(built) is built
+
+
+@pytest.mark.parametrize(("kind", "name"), ALL)
+def test_says_what_it_is_and_what_each_setting_means(kind: str, name: str):
+    cls = find(kind, name)
+    assert cls.__doc__
+    assert not cls.__doc__.startswith(f"{cls.__name__}(")
+    for setting in settings(cls):
+        assert setting.doc, f"{setting.name} has no docstring"
+        assert setting.default != "required", f"{setting.name} has no default"
+
+
+@pytest.mark.parametrize(("kind", "name"), ALL)
+def test_has_a_json_schema(kind: str, name: str):
+    made = TypeAdapter(find(kind, name)).json_schema()
+    assert made["additionalProperties"] is False
+    assert set(made.get("properties", {})) == {setting.name for setting in settings(find(kind, name))}
+
+
+@pytest.mark.parametrize(("kind", "name"), ALL)
+def test_is_immutable_and_refuses_what_it_does_not_know(kind: str, name: str):
+    built = Slot(kind).build(name)
+    with pytest.raises(AttributeError):
+        built.anything = 1
+    with pytest.raises(Exception, match=r".") as caught:
+        Slot(kind).build({"type": name, "no_such_setting": 1})
+    assert getattr(caught.value, "type", "") == "component_fields"
+
+
+# The toy world: 60 people walk around a circle of 20 items, so what comes next is certain.
+
+
+@cache
+def world(split: str = "last") -> Dataset:
+    """The circle, prepared."""
+    return dataset(circle(), split)
+
+
+@cache
+def log() -> Log:
+    return Log.of(world()).parts("train")
+
+
+@cache
+def histories() -> Histories:
+    """Of all people, and of one without a history."""
+    known = Histories.of(log())
+    nothing = Histories.of_items([[]])
+    return Histories(
+        np.append(known.offsets, known.offsets[-1]),
+        known.item,
+        known.value,
+        known.action,
+        (*known.texts, *nothing.texts),
+    )
+
+
+class Oracle:
+    """A model that knows the circle: the item after the latest one is next."""
+
+    def score_next(self, histories: Histories) -> np.ndarray:
+        scores = np.zeros((len(histories), world().items.num_rows), dtype=np.float32)
+        for i, (a, b) in enumerate(zip(histories.offsets[:-1], histories.offsets[1:], strict=True)):
+            if b > a:
+                scores[i, following(histories.item[b - 1])] = 1
+        return scores
+
+
+def following(row: int) -> int:
+    """Row of the item that comes after another on the circle."""
+    ids = world().items["item_id"].to_pylist()
+    return ids.index(f"i{(int(ids[row][1:]) + 1) % len(ids)}")
+
+
+def text_vectors(n: int = 20) -> np.ndarray:
+    vectors = np.random.default_rng(0).normal(size=(n, 8)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def resources() -> Resources:
+    items: Any = world().items
+    return Resources(items, text_vectors, lambda texts: text_vectors(len(texts)), Oracle())  # type: ignore[arg-type]
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two states, or arrays, hold the same bits."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[name], b[name]) for name in a)
+    a, b = (one.toarray() if hasattr(one, "toarray") else np.asarray(one) for one in (a, b))
+    return a.dtype == b.dtype and a.shape == b.shape and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+
+
+@pytest.mark.parametrize("name", of("sources"))
+def test_source(name: str, tmp_path: Path):
+    source = Slot("sources").build(name)
+    before_log, before_histories = copy.deepcopy(log()), copy.deepcopy(histories())
+    state = source.fit(log(), resources())
+    scores = source.score(state, histories(), resources())
+    assert scores.shape == (len(histories()), world().items.num_rows)
+    assert scores.dtype == np.float32
+    assert np.isfinite(scores).all()
+    assert (scores.max(1) > scores.min(1))[:-1].any(), "has nothing to say of anyone"
+    assert same(vars(before_log) | {"columns": 0}, vars(log()) | {"columns": 0})
+    assert same(vars(before_histories), vars(histories()))
+    assert same(source.fit(log(), resources()), state)
+    save_state(tmp_path / "state.safetensors", state)
+    loaded = load_state(tmp_path / "state.safetensors")
+    assert same(loaded, state)
+    assert same(source.score(loaded, histories(), resources()), scores)
+
+
+@pytest.mark.parametrize("name", of("sources"))
+def test_source_answers_each_person_alone_as_in_company(name: str):
+    source = Slot("sources").build(name)
+    state = source.fit(log(), resources())
+    together = source.score(state, histories(), resources())
+    for person in (0, 7, len(histories()) - 1):
+        alone = source.score(state, histories().take(np.array([person])), resources())
+        np.testing.assert_allclose(alone[0], together[person], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", of("sources"))
+def test_every_setting_of_a_grid_is_one_the_source_takes(name: str):
+    cls = find("sources", name)
+    for field, values in getattr(cls, "GRID", {}).items():
+        assert len(values) > 1
+        for value in values:
+            assert getattr(Slot("sources").build({"type": name, field: value}), field) == value
+
+
+@pytest.mark.parametrize("name", sorted({"transitions", "model"} & set(of("sources"))))
+def test_a_source_that_reads_order_knows_the_circle(name: str):
+    source = Slot("sources").build(name)
+    known = histories().take(np.arange(len(histories()) - 1))
+    scores = source.score(source.fit(log(), resources()), known, resources())
+    last = known.item[known.offsets[1:] - 1]
+    assert scores.argmax(1).tolist() == [following(row) for row in last]
+
+
+@pytest.mark.parametrize("name", of("filters"))
+def test_filter(name: str):
+    rule = Slot("filters").build(name)
+    items = world().items.append_column("categories", [[["a"]] * world().items.num_rows])
+    before = copy.deepcopy(histories())
+    keep = rule.keep(histories(), items)
+    assert keep.shape == (len(histories()), items.num_rows)
+    assert keep.dtype == np.bool_
+    assert keep[-1].all(), "a person without a history may be shown everything by default"
+    assert same(keep, rule.keep(histories(), items))
+    assert same(vars(before), vars(histories()))
+
+
+@pytest.mark.parametrize("name", of("scorers"))
+def test_scorer(name: str, tmp_path: Path):
+    scorer = Slot("scorers").build(name)
+    rng = np.random.default_rng(0)
+    targets = [np.array([i % 20], dtype=np.int32) for i in range(40)]
+    good = rng.normal(size=(40, 20)).astype(np.float32)
+    good[np.arange(40), [int(t[0]) for t in targets]] += 3
+    scores = {
+        "good": good,
+        "noise": rng.normal(size=(40, 20)).astype(np.float32),
+        "silent": np.zeros((40, 20), np.float32),
+    }
+    allowed = rng.random((40, 20)) < 0.8
+    allowed[np.arange(40), [int(t[0]) for t in targets]] = True
+    before = copy.deepcopy(scores)
+    state = scorer.fit(scores, allowed, targets)
+    final = scorer.score(state, scores, allowed)
+    assert final.shape == allowed.shape
+    assert np.isfinite(final[allowed]).all()
+    assert same(before, scores)
+    assert same(scorer.fit(scores, allowed, targets), state)
+    save_state(tmp_path / "s.safetensors", state)
+    assert same(scorer.score(load_state(tmp_path / "s.safetensors"), scores, allowed), final)
+    mean_rank = np.mean(np.concatenate(ranks(final, allowed, targets)))
+    assert mean_rank < np.mean(np.concatenate(ranks(scores["noise"], allowed, targets)))
+
+
+@pytest.mark.parametrize("name", of("splits"))
+def test_split(name: str):
+    split = Slot("splits").build(name)
+    whole = Log.of(world())
+    if name == "given":
+        given = whole
+    elif name == "impressions":
+        # Shown five at a time, one of them chosen.
+        action = np.where(np.arange(len(whole)) % 5 == 4, 0, 1).astype(np.int32)
+        shown = (np.arange(len(whole)) // 5).astype(np.int32)
+        given = copy.copy(whole)
+        for field, value in {"action": action, "actions": ("rate", "skip"), "impression": shown}.items():
+            object.__setattr__(given, field, value)
+        object.__setattr__(given, "time", shown.astype(np.float64))
+        object.__setattr__(given, "part", np.full(len(whole), UNUSED, dtype=np.int8))
+    else:
+        given = copy.copy(whole)
+        object.__setattr__(given, "part", np.full(len(whole), UNUSED, dtype=np.int8))
+    part, facts = split.assign(given, seed=3)
+    assert part.shape == (len(given),)
+    assert set(np.unique(part)) <= {UNUSED, *range(len(PARTS))}
+    assert all((part == number).any() for number in range(len(PARTS)))
+    assert isinstance(facts, dict)
+    again, facts_again = split.assign(given, seed=3)
+    assert np.array_equal(part, again)
+    assert facts == facts_again
+
+
+def ranking(scores: np.ndarray, targets: list[np.ndarray]) -> Ranking:
+    allowed = np.ones(scores.shape, dtype=bool)
+    n = scores.shape[1]
+    counts = np.arange(1, n + 1, dtype=np.int32)
+    candidates = np.full(len(scores), n, dtype=np.int32)
+    return Ranking(ranks(scores, allowed, targets), candidates, top_lists(scores, allowed, 50), counts, text_vectors(n))
+
+
+METRICS = {
+    need: [n for n in of("metrics") if find("metrics", n).needs == need] for need in ("ranking", "binary", "regression")
+}
+
+
+@pytest.mark.parametrize("name", METRICS["ranking"])
+def test_ranking_metric(name: str):
+    metric = Slot("metrics").build(name)
+    rng = np.random.default_rng(1)
+    targets = [rng.choice(60, size=1 + i % 3, replace=False).astype(np.int32) for i in range(30)]
+    random = rng.normal(size=(30, 60)).astype(np.float32)
+    perfect = random.copy()
+    for i, one in enumerate(targets):
+        perfect[i, one] += 100
+    low, high = (metric.measure(ranking(scores, targets)) for scores in (random, perfect))
+    assert low
+    cuts = getattr(metric, "k", None)
+    assert set(low) == ({f"{name}@{k}" for k in cuts} if cuts else {name})
+    for key, values in high.items():
+        assert values.shape in ((), (30,)), key
+        if metric.larger_is_better is not None and values.shape:
+            better = np.nanmean(values) - np.nanmean(low[key])
+            assert better > 0 if metric.larger_is_better else better < 0, key
+
+
+@pytest.mark.parametrize("name", METRICS["ranking"])
+def test_ranking_metric_has_no_value_where_nothing_is_relevant(name: str):
+    metric = Slot("metrics").build(name)
+    scores = np.random.default_rng(0).normal(size=(3, 60)).astype(np.float32)
+    none = [np.zeros(0, np.int32), np.array([4], np.int32), np.array([5, 6], np.int32)]
+    for values in metric.measure(ranking(scores, none)).values():
+        assert (
+            values.shape == () or metric.larger_is_better is None or math.isnan(values[0]) or np.isfinite(values).all()
+        )
+        assert np.isfinite(values[1:]).all() if values.shape else np.isfinite(values)
+
+
+@pytest.mark.parametrize("name", METRICS["binary"] + METRICS["regression"])
+def test_label_metric(name: str):
+    metric = Slot("metrics").build(name)
+    rng = np.random.default_rng(2)
+    binary = metric.needs == "binary"
+    truth = (rng.random(200) < 0.4 if binary else rng.integers(1, 6, 200)).astype(np.float32)
+    good = np.clip(truth, 0.02, 0.98) if binary else truth + 0.1
+    bad = rng.random(200) if binary else rng.integers(1, 6, 200)
+    group = np.repeat(np.arange(20), 10).astype(np.int32)
+    results = [metric.measure(Predictions(truth, p.astype(np.float32), group)) for p in (good, bad)]
+    assert set(results[0]) == {name}
+    assert metric.larger_is_better is not None
+    means = [float(np.nanmean(one[name])) for one in results]
+    assert (means[0] > means[1]) == metric.larger_is_better
+    assert np.isnan(np.asarray(metric.measure(Predictions(truth[:0], truth[:0], group[:0]))[name])).all()
+
+
+@pytest.mark.parametrize("name", of("heads"))
+def test_head(name: str):
+    import torch
+
+    from genre.heads import Examples
+
+    torch.manual_seed(0)
+    head = Slot("heads").build(name)
+    module = head.build(8, 0.4, 0.5)
+    users, items, candidates = (torch.randn(n, 8, requires_grad=True) for n in (6, 6, 5))
+    labels = torch.tensor([1.0, 0.0, torch.nan, 1.0, 0.0, torch.nan])
+    target = torch.tensor([0, 1, 2, 3, 4, -1])
+    examples = Examples(users, items, labels, torch.tensor([True] * 5 + [False]), candidates, target, torch.zeros(5))
+    for parameter in module.parameters():  # a last layer that starts at zero would pass no gradient in the first step
+        torch.nn.init.normal_(parameter)
+    predicted = head.predict(module, users, items)
+    assert predicted.shape == (6,)
+    assert torch.isfinite(predicted).all()
+    if head.predicts == "binary":
+        assert ((predicted >= 0) & (predicted <= 1)).all()
+    loss = head.loss(module, examples)
+    assert loss.shape == ()
+    loss.backward()
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in module.parameters())
+    assert users.grad is not None
+    assert torch.isfinite(users.grad).all()
+    assert users.grad.abs().sum() > 0
+    nothing = Examples(
+        users, items, labels * torch.nan, torch.zeros(6).bool(), candidates, target * 0 - 1, torch.zeros(5)
+    )
+    zero = head.loss(module, nothing)
+    assert zero.item() == 0
+    zero.backward()
+
+
+@pytest.mark.parametrize("name", of("heads"))
+def test_head_learns(name: str):
+    import torch
+
+    from genre.heads import Examples
+
+    torch.manual_seed(0)
+    head = Slot("heads").build(name)
+    module = head.build(8, 0.5, 0.5)
+    users, items = torch.randn(64, 8), torch.randn(64, 8)
+    labels = ((users * items).sum(1) > 0).float()
+    users.requires_grad_(True)
+    examples = Examples(users, items, labels, torch.ones(64).bool(), items, torch.arange(64), torch.zeros(64))
+    optimizer = torch.optim.Adam([users, *module.parameters()], lr=0.05)
+    losses = []
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = head.loss(module, examples)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.7 * losses[0]
+
+
+@pytest.mark.parametrize("name", of("users"))
+def test_user_encoder(name: str):
+    import torch
+
+    torch.manual_seed(0)
+    module = Slot("users").build(name).build(8, 5, 0.1).eval()
+    events = torch.randn(3, 5, 8, requires_grad=True)
+    mask = torch.arange(5) < torch.tensor([5, 2, 0])[:, None]
+    states = module(events, mask)
+    assert states.shape == (3, 6, 8)
+    assert torch.isfinite(states).all()
+    torch.testing.assert_close(states[0, 0], states[1, 0])
+    torch.testing.assert_close(states[0, 0], states[2, 0])
+    changed = events.detach().clone()
+    changed[:, 3:] = torch.randn(3, 2, 8)
+    torch.testing.assert_close(module(changed, mask)[:, :4], states[:, :4])
+    assert not torch.allclose(module(changed, mask)[0, 4], states[0, 4])
+    alone = module(events[1:2, :2], mask[1:2, :2])
+    torch.testing.assert_close(alone[0, 2], states[1, 2])
+    (states[0, -1] * torch.randn(8)).sum().backward()
+    assert events.grad is not None
+    assert (events.grad[0].abs().sum(-1) > 0).all()
+
+
+@pytest.mark.parametrize("name", of("balancers"))
+def test_balancer(name: str):
+    import torch
+
+    module = Slot("balancers").build(name).build({"a": 1.0, "b": 0.5})
+    losses = {head: torch.tensor(value, requires_grad=True) for head, value in (("a", 2.0), ("b", 3.0))}
+    total = module(losses)
+    assert total.shape == ()
+    total.backward()
+    gradients = {head: loss.grad for head, loss in losses.items()}
+    assert all(g is not None and g > 0 for g in gradients.values())
+    assert gradients["a"] == 2 * gradients["b"], "the weights of the configuration count"
+
+
+@pytest.mark.parametrize("name", of("adapters"))
+def test_adapter(name: str):
+    import torch
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(0)
+    sizes = {
+        "vocab_size": 40,
+        "hidden_size": 16,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+    }
+    model = BertModel(BertConfig(**sizes)).eval().requires_grad_(False)
+    adapter = Slot("adapters").build(name)
+    tokens = torch.arange(8)[None]
+    before = model(tokens).last_hidden_state.detach().clone()
+    first = adapter.first_layer(3)
+    assert 0 <= first <= 3
+    layers = model.encoder.layer
+    adapter.apply(torch.nn.ModuleList(list(layers)[first:]))
+    torch.testing.assert_close(model(tokens).last_hidden_state, before)
+    opened = [key for key, p in model.named_parameters() if p.requires_grad]
+    assert all(int(key.split("encoder.layer.")[1].split(".")[0]) >= first for key in opened)
+    assert bool(opened) == (first < 3)
+    if opened:
+        model(tokens).last_hidden_state.square().sum().backward()
+        assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize("name", of("datasets"))
+def test_reader_says_what_is_missing(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from genre.errors import DataError
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GENRE_CACHE", str(tmp_path))
+    monkeypatch.setenv("GENRE_DATA", str(tmp_path))
+    reader = Slot("datasets").build(name)
+    with pytest.raises(DataError, match=r"."):
+        reader.files()
+
+
+@pytest.mark.parametrize("name", of("backbones"))
+def test_backbone_loads_or_says_why_not(name: str, tmp_path: Path):
+    from genre.errors import GenreError
+
+    settings_ = {"path": str(tmp_path)} if hasattr(find("backbones", name), "path") else {}
+    backbone = Slot("backbones").build({"type": name, **settings_})
+    if settings_:
+        with pytest.raises(GenreError, match="could not be loaded"):
+            backbone.load()
+        return
+    loaded = backbone.load()
+    assert len(loaded.layers)
+    assert len(loaded.revision) == 64
+    assert not any(p.requires_grad for p in loaded.model.parameters())

