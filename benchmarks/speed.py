@@ -2,9 +2,10 @@
 
     python benchmarks/speed.py [--repeats 5] [--out benchmarks/results/speed.json]
 
-The textbook loop pads every text to 128 tokens, encodes an item each time it occurs in a batch, and runs every layer in
-every step. Each row of the table takes one of these away. All rows train the same model on the same batches, interleaved
-within one process; the first and the last also train from the same start, and their validation NDCG stands beside them.
+The textbook loop pads every text to 128 tokens, encodes an item each time it occurs in a batch, and runs every layer
+in every step. Each row of the table takes one of these away. All rows train the same model on the same batches,
+interleaved within one process; the first and the last also train from the same start, and their validation NDCG stands
+beside them.
 Needs MovieLens 100K (genre data get movielens-100k).
 """
 
@@ -66,10 +67,13 @@ def configuration(steps_per_round: int) -> Config:
     )  # fmt: skip
 
 
+Encode = Callable[["Loop", Batch], Tensor]
+
+
 class Loop:
     """One way to train: how the text vectors of a batch's rows are made."""
 
-    def __init__(self, data: Dataset, config: Config, encode: Callable[[Loop, Batch], Tensor] | None, each: bool) -> None:
+    def __init__(self, data: Dataset, config: Config, encode: Encode | None, each: bool) -> None:
         self.fitter = Fitter(config, data)
         self.encode, self.each = encode, each
         self.steppers = self.fitter.steppers("finetune")
@@ -102,18 +106,20 @@ def by_occurrence(batch: Batch) -> Batch:
     rows = np.concatenate([history.ravel(), item, candidates])
     places = torch.arange(len(rows))
     h, m = history.size, len(item)
+    history_places = places[:h].view(batch.history.shape)
     return dataclasses.replace(
-        batch, rows=rows, history=places[:h].view(batch.history.shape), item=places[h : h + m], candidates=places[h + m :]
+        batch, rows=rows, history=history_places, item=places[h : h + m], candidates=places[h + m :]
     )
 
 
-def whole_model(pad: bool) -> Callable[[Loop, Batch], Tensor]:
+def whole_model(pad: bool) -> Encode:
     """All layers for every row of the batch, padded to 128 tokens or to the longest of a bucket of like length."""
 
     def encode(loop: Loop, batch: Batch) -> Tensor:
         text = loop.fitter.text
         assert text is not None
-        tokens = loop.whole.tokenizer([loop.texts[i] for i in batch.rows], truncation=True, max_length=PADDED)["input_ids"]
+        texts = [loop.texts[i] for i in batch.rows]
+        tokens = loop.whole.tokenizer(texts, truncation=True, max_length=PADDED)["input_ids"]
         order = np.argsort([len(t) for t in tokens], kind="stable")
         size = len(order) if pad else 64
         parts = []
@@ -131,7 +137,8 @@ def whole_model(pad: bool) -> Callable[[Loop, Batch], Tensor]:
     return encode
 
 
-ROWS: list[tuple[str, Callable[[Loop, Batch], Tensor] | None, bool, int]] = [
+Row = tuple[str, Encode | None, bool, int]
+ROWS: list[Row] = [
     ("textbook: padded to 128, every occurrence, all layers", whole_model(pad=True), True, 1),
     ("distinct items once a batch", whole_model(pad=True), False, 1),
     ("and batches of like length", whole_model(pad=False), False, 1),
@@ -160,7 +167,7 @@ def main() -> None:
     report(seconds, quality, chosen.out)
 
 
-def train_and_measure(data: Dataset, row: tuple[str, Callable[[Loop, Batch], Tensor] | None, bool, int], batches: list[Batch]) -> float:
+def train_and_measure(data: Dataset, row: Row, batches: list[Batch]) -> float:
     """Validation NDCG@10 after one epoch from the same start."""
     _, encode, each, _ = row
     loop = Loop(data, configuration(1), encode, each)

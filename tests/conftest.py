@@ -9,7 +9,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-import pytest  # noqa: E402
+import pytest
 
 INTERACTIONS = """user_id,item_id,action,value,timestamp
 ann,tea,view,3,2024-01-01T10:00:00

@@ -68,7 +68,9 @@ def test_a_sample_holds_every_chosen_item_and_its_chance():
 
 @pytest.mark.parametrize("negatives", [None, 8])
 def test_the_same_seed_gives_the_same_epoch(negatives):
-    made = [list(TrainingLog(log_of([9, 30, 2]), {}, 5, negatives).epoch(2, np.random.default_rng(3))) for _ in range(2)]
+    made = [
+        list(TrainingLog(log_of([9, 30, 2]), {}, 5, negatives).epoch(2, np.random.default_rng(3))) for _ in range(2)
+    ]
     for a, b in zip(*made, strict=True):
         np.testing.assert_array_equal(a.rows, b.rows)
         assert a.history.tolist() == b.history.tolist()

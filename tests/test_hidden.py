@@ -46,7 +46,9 @@ def test_known_texts_are_not_computed_again_and_new_ones_are_added(loaded, monke
     hidden_states(loaded, TEXTS, 1, 32)
     seen = []
     compute = genre.hidden.lower_states
-    monkeypatch.setattr(genre.hidden, "lower_states", lambda m, tokens, layer: seen.append(len(tokens)) or compute(m, tokens, layer))
+    monkeypatch.setattr(
+        genre.hidden, "lower_states", lambda m, tokens, layer: seen.append(len(tokens)) or compute(m, tokens, layer)
+    )
     again = hidden_states(loaded, [*TEXTS, *TEXTS], 1, 32)
     assert seen == []
     more = hidden_states(loaded, [*TEXTS, "greycup"], 1, 32)

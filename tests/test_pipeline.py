@@ -111,7 +111,9 @@ def test_a_source_with_nothing_to_say_is_named_and_popular_answers():
 
 def test_each_query_of_a_batch_has_its_own_length_history_and_slate():
     path = pipeline({"a": Fixed(scores=(6, 5, 4, 3, 2, 1))})
-    one, two, three = path.recommend([Query(history=("i0", "i1"), k=1), Query(history=(), k=3), Query(user_id="u0", k=9)])
+    one, two, three = path.recommend(
+        [Query(history=("i0", "i1"), k=1), Query(history=(), k=3), Query(user_id="u0", k=9)]
+    )
     assert ids(one) == ["i2"]
     assert ids(two) == ["i0", "i1", "i2"]
     log = Log.of(path.data)
@@ -208,7 +210,7 @@ def test_a_pipeline_older_than_its_model_is_refused(tmp_path):
     path = copy / "rank" / "manifest.json"
     manifest = json.loads(path.read_text())
     path.write_text(json.dumps({**manifest, "model": "another"}))
-    with pytest.raises(RunError, match="made from another model .* run 'genre rank' again"):
+    with pytest.raises(RunError, match=r"made from another model .* run 'genre rank' again"):
         Pipeline.load(copy)
 
 
@@ -226,8 +228,10 @@ def test_states_come_back_as_they_were(tmp_path_factory, dense, rows, columns, l
     back = load_state(path)
     assert set(back) == set(state)
     np.testing.assert_array_equal(back["dense"], state["dense"])
-    assert back["one"].shape == () and back["one"] == 3
-    assert back["sparse"].format == layout and back["sparse"].shape == matrix.shape
+    assert back["one"].shape == ()
+    assert back["one"] == 3
+    assert back["sparse"].format == layout
+    assert back["sparse"].shape == matrix.shape
     np.testing.assert_array_equal(back["sparse"].toarray(), matrix.toarray())
 
 

@@ -79,7 +79,7 @@ def test_the_scorer_learns_which_source_to_trust(tuner):
     data = dataset(circle(n_users=20))
     sources = {"right": Ahead(steps=1), "wrong": Ahead(steps=3)}
     scorer = Slot("scorers").build("weighted")
-    pipeline = Pipeline(data, tuner.resources, sources, dict.fromkeys(sources, {}), {}, scorer, {})
+    pipeline = Pipeline(data, tuner.resources, sources, {name: {} for name in sources}, {}, scorer, {})
     state = fit_scorer(pipeline, tuner.cases, seed=0)
     assert state["weights"][0] > 10 * state["weights"][1]
 
@@ -145,8 +145,15 @@ def test_impressions_rank_what_was_shown_together():
         for m in range(5)
         for i in range(4)
     ]
-    columns = {name: [row[j] for row in rows] for j, name in enumerate(("user_id", "item_id", "action", "impression_id", "timestamp"))}
-    columns |= {"user_id": [f"u{u}" for u in columns["user_id"]], "file": ["f"] * len(rows), "line": list(range(len(rows)))}
+    columns = {
+        name: [row[j] for row in rows]
+        for j, name in enumerate(("user_id", "item_id", "action", "impression_id", "timestamp"))
+    }
+    columns |= {
+        "user_id": [f"u{u}" for u in columns["user_id"]],
+        "file": ["f"] * len(rows),
+        "line": list(range(len(rows))),
+    }
     data = dataset(Reading(pa.table(columns)), split={"type": "impressions", "valid": 0.2, "test": 0.2})
     log = Log.of(data)
     cases = Cases.of(log, "test", "impression")

@@ -27,7 +27,7 @@ class Elements(HTMLParser):
         found = dict(attrs)
         self.ids += [found["id"]] if "id" in found else []
         self.links += [found[name] for name in ("src", "href", "xlink:href") if name in found]
-        if tag not in ("meta", "link", "br"):
+        if tag not in ("meta", "link", "br", "wbr"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attrs):

@@ -74,7 +74,11 @@ def test_without_ids_the_text_alone_is_enough(backbone, tmp_path):
 
 
 def test_without_text_the_ids_alone_are_enough(backbone, tmp_path):
-    conf = config(backbone, model={"text": False}, train={"warmup_epochs": 20, "lr": {"rest": 1e-2}, "early_stopping": {"patience": 20}})
+    conf = config(
+        backbone,
+        model={"text": False},
+        train={"warmup_epochs": 20, "lr": {"rest": 1e-2}, "early_stopping": {"patience": 20}},
+    )
     run, data = trained(conf, dataset(circle()), tmp_path)
     model = TrainedModel.load(run.path("model") / "finetuned", data)
     assert hits(model, data) > 0.9
@@ -135,7 +139,11 @@ def test_an_unseen_item_has_a_vector_of_its_text_alone(backbone, tmp_path):
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(backbone, tmp_path):
     made = []
     for name, seed in (("a", 7), ("b", 7), ("c", 8)):
-        run, _ = trained(config(backbone, model={"dropout": 0.2}) if seed == 7 else _seeded(backbone, seed), dataset(circle()), tmp_path / name)
+        run, _ = trained(
+            config(backbone, model={"dropout": 0.2}) if seed == 7 else _seeded(backbone, seed),
+            dataset(circle()),
+            tmp_path / name,
+        )
         made.append(load_file(run.path("model") / "finetuned" / "towers.safetensors"))
     assert all(torch.equal(made[0][name], made[1][name]) for name in made[0])
     assert not all(torch.equal(made[0][name], made[2][name]) for name in made[0])
@@ -147,6 +155,7 @@ def _seeded(backbone, seed):
     return replace(config(backbone, model={"dropout": 0.2}), seed=seed)
 
 
+LONG = {"warmup_epochs": 6, "epochs": 20, "early_stopping": {"patience": 40}}
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -154,7 +163,7 @@ sys.path.insert(0, {tests!r})
 from toyworld import circle, config, dataset
 from genre.run import Run
 from genre.train import train
-conf = config({backbone!r}, model={{"dropout": 0.2}}, train={{"warmup_epochs": 6, "epochs": 6, "early_stopping": {{"patience": 9}}}})
+conf = config({backbone!r}, model={{"dropout": 0.2}}, train={train!r})
 run = Run.create(conf, Path({folder!r}))
 if not run.path("data").exists():
     dataset(circle()).save(run.path("data"))
@@ -163,7 +172,9 @@ train(conf, run)
 
 
 def start(backbone, folder: Path) -> subprocess.Popen[bytes]:
-    program = textwrap.dedent(PROGRAM).format(tests=str(Path(__file__).parent), backbone=backbone, folder=str(folder))
+    program = textwrap.dedent(PROGRAM).format(
+        tests=str(Path(__file__).parent), backbone=backbone, folder=str(folder), train=LONG
+    )
     environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
     return subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.DEVNULL)
 
@@ -183,7 +194,8 @@ def test_a_killed_training_ends_with_the_weights_of_an_unbroken_one(backbone, tm
     assert not (tmp_path / "broken" / "run" / "model" / "finetuned").exists()
     assert start(backbone, tmp_path / "broken").wait() == 0
     whole, again = (
-        load_file(tmp_path / name / "run" / "model" / "finetuned" / "towers.safetensors") for name in ("whole", "broken")
+        load_file(tmp_path / name / "run" / "model" / "finetuned" / "towers.safetensors")
+        for name in ("whole", "broken")
     )
     assert all(torch.equal(whole[name], again[name]) for name in whole)
 
@@ -208,7 +220,15 @@ def test_curves_are_kept_as_tensorboard_events(backbone, tmp_path):
 
 
 def test_early_stopping_keeps_the_best_epoch(backbone, tmp_path):
-    conf = config(backbone, train={"warmup_epochs": 30, "epochs": 0, "lr": {"rest": 5e-2}, "early_stopping": {"metric": "rating.rmse", "patience": 2}})
+    conf = config(
+        backbone,
+        train={
+            "warmup_epochs": 30,
+            "epochs": 0,
+            "lr": {"rest": 5e-2},
+            "early_stopping": {"metric": "rating.rmse", "patience": 2},
+        },
+    )
     run, _ = trained(conf, dataset(circle()), tmp_path)
     rmse = pq.read_table(run.path("model") / "curves.parquet")["valid/rating.rmse"].to_pylist()
     facts = json.loads((run.path("model") / "training.json").read_text())

@@ -13,7 +13,9 @@ from genre.data import Dataset
 from genre.datasets import Reading
 from genre.prepare import build
 
-WORDS = [f"{colour}{thing}" for colour in ("red", "green", "blue", "grey") for thing in ("cup", "hat", "pen", "box", "bag")]
+WORDS = [
+    f"{colour}{thing}" for colour in ("red", "green", "blue", "grey") for thing in ("cup", "hat", "pen", "box", "bag")
+]
 
 
 def tiny_backbone(folder: Path, layers: int = 2, hidden: int = 32) -> dict[str, Any]:
@@ -89,7 +91,11 @@ def config(backbone: dict[str, Any], **sections: dict[str, Any]) -> Config:
         "dropout": 0.0,
         "user": {"type": "transformer", "layers": 1},
         "adapter": {"type": "lora", "layers": 1, "r": 4},
-        "heads": {"next": "next_item", "rating": {"type": "regression", "weight": 0.2}, "like": {"type": "binary", "weight": 0.2}},
+        "heads": {
+            "next": "next_item",
+            "rating": {"type": "regression", "weight": 0.2},
+            "like": {"type": "binary", "weight": 0.2},
+        },
         **sections.get("model", {}),
     }
     train = {"warmup_epochs": 3, "epochs": 2, "batch_size": 16, "lr": {"rest": 5e-3}, **sections.get("train", {})}

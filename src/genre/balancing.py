@@ -23,11 +23,12 @@ class UncertaintySum(nn.Module):
     def __init__(self, weights: dict[str, float]) -> None:
         super().__init__()
         self.weights = weights
-        self.log_variance = nn.ParameterDict({name: nn.Parameter(torch.tensor(0.0)) for name in weights})
+        self.log_variance = nn.ParameterDict({f"head_{name}": nn.Parameter(torch.tensor(0.0)) for name in weights})
 
     def forward(self, losses: dict[str, Tensor]) -> Tensor:
         terms = [
-            self.weights[name] * (loss * (-self.log_variance[name]).exp() + self.log_variance[name])
+            self.weights[name] * (loss * (-variance).exp() + variance)
             for name, loss in losses.items()
+            for variance in [self.log_variance[f"head_{name}"]]
         ]
         return torch.stack(terms).sum()

@@ -88,7 +88,7 @@ class TrainingLog:
         mine = first[self.user]
         number = np.where(self.before <= mine, 0, 1 + (self.before - mine - 1) // longest)
         keys = self.user.astype(np.int64) * (int(number.max(initial=0)) + 1) + number
-        unique, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
+        _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
         rows = np.argsort(inverse, kind="stable")
         offsets = np.concatenate([[0], np.cumsum(counts)])
         leading = rows[offsets[:-1]]
@@ -130,7 +130,7 @@ class TrainingLog:
     def _candidates(
         self, chosen: Ints, history: Ints, targets: Ints, rng: np.random.Generator
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
-        """Distinct items of the batch, which of them are candidates, and the log of each candidate's chance to be one."""
+        """Distinct items of the batch, which of them are candidates, and the log of each one's chance to be drawn."""
         if self.negatives is None:
             everything = np.arange(self.n_items)
             return everything, everything, np.zeros(self.n_items, dtype=np.float32)

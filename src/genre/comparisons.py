@@ -79,7 +79,11 @@ class Resamples:
         for drawn in self.counts():
             for row in drawn[: max(0, most - len(draws))]:
                 draws.append(measure(np.repeat(np.arange(len(self.group)), row.astype(np.int64)[self.group])))
-        return Measured(float(whole) if np.isfinite(whole) else None, np.array(draws))
+        if not np.isfinite(whole):
+            return Measured(None, np.array(draws))
+        # A measure that is no mean is biased in resamples (a calibration error grows, as noise adds to it): take it out.
+        centred = np.array(draws) + whole - np.nanmean(draws) if np.isfinite(draws).any() else np.array(draws)
+        return Measured(float(whole), centred)
 
     def _by_group(self, values: NDArray[Any]) -> NDArray[np.float32]:
         sums = np.zeros((self.n_groups, values.shape[1]))

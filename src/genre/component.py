@@ -69,7 +69,7 @@ def _outside(kind: str, name: str) -> type[Any]:
     except AttributeError as error:
         raise LookupError(f"'{name}': {module_name} has no {class_name}") from error
     if not getattr(cls, "__component__", False):
-        raise LookupError(f"'{name}' is not a component; decorate the class with @component from genre.component to use it in {kind}")
+        raise LookupError(f"'{name}' is not a component; decorate the class with @genre.component to use it in {kind}")
     return cls
 
 

@@ -47,7 +47,7 @@ class DataSection:
     split: Annotated[Split, Slot("splits")] = slot("splits", "last")
     """Which interactions train, validate and test."""
     ties: Literal["file", "shuffle"] = "file"
-    """Order of a user's events at the same second: as in the file, or shuffled by the seed (to see how much it matters)."""
+    """Order of a user's events at the same second: as in the file, or shuffled by the seed, to see if it matters."""
     max_rejected: Share = 0.05
     """Stop when more than this share of the rows cannot be used; larger is more forgiving."""
 
@@ -68,7 +68,7 @@ class ModelSection:
     """Longest item text, in tokens, the rest is cut; larger sees more of the text and costs time in proportion."""
     pooling: Literal["mean", "first", "attention"] = "mean"
     """How token vectors become one: their mean, the first ([CLS]) token, or learned attention weights."""
-    dim: PositiveInt = 128
+    dim: PositiveInt = 64
     """Length of item and user vectors; larger can hold more and over-fits sooner."""
     text: bool = True
     """Whether item vectors are made from text; without it the language model is not used at all."""
@@ -78,7 +78,7 @@ class ModelSection:
     """Share of items trained without that part in each step, so that text alone works; larger helps new items."""
     user: Annotated[UserEncoder, Slot("users")] = slot("users", "transformer")
     """How a history becomes a user vector."""
-    max_history: PositiveInt = 50
+    max_history: PositiveInt = 100
     """Latest events of a history that are read; larger remembers more and costs time."""
     heads: dict[str, Annotated[Head, Slot("heads")]] = field(
         default_factory=lambda: {"next": Slot("heads").build("next_item")}
@@ -94,7 +94,7 @@ class ModelSection:
 class LearningRates:
     """Step sizes of the optimizer; larger learns faster until it diverges."""
 
-    backbone: PositiveFloat = 2e-4
+    backbone: PositiveFloat = 1e-3
     """For the language model's trained weights."""
     rest: PositiveFloat = 2e-3
     """For everything else, while the language model is held still."""
@@ -116,7 +116,7 @@ class EarlyStopping:
 class TrainSection:
     """How the model is trained: first all but the language model, then everything that the adapter opens."""
 
-    warmup_epochs: NonNegativeInt = 30
+    warmup_epochs: NonNegativeInt = 20
     """Most epochs with the language model held still; cheap, as its text vectors are computed once."""
     epochs: NonNegativeInt = 5
     """Most epochs of fine-tuning the language model with the rest; 0 leaves it as it came."""

@@ -58,8 +58,9 @@ def print_results(run: Run, measured_now: bool) -> None:
         from genre.evaluate import show
 
         show(results)
-    tasks = list(dict.fromkeys(name for values in results["systems"].values() for name in values if "." in name))
-    chosen = [name for name in tasks if name.endswith(TASK_METRICS)]
+    systems = results["systems"].values()
+    measured = dict.fromkeys(name for values in systems for name in values if _cell(values[name]))
+    chosen = [name for name in measured if name.endswith(TASK_METRICS)]
     if chosen:
         console().print(_task_table(results["systems"], chosen))
     for stage, file in (("evaluate", "metrics.json"), ("report", "report.html")):

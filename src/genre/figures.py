@@ -50,9 +50,11 @@ Estimate = dict[str, Any]
 """``value`` and ``ci95``."""
 
 
-def forest(rows: Sequence[tuple[str, int]], panels: dict[str, dict[str, Estimate]], zero: bool = False) -> str:
+def forest(
+    figure_name: str, rows: Sequence[tuple[str, int]], panels: dict[str, dict[str, Estimate]], zero: bool = False
+) -> str:
     """A dot and its interval for each row and panel; ``rows`` are names and series. ``zero`` draws a line at 0."""
-    with _figure("forest", (7.6, 0.9 + 0.27 * len(rows)), columns=len(panels), share_y=True) as (figure, axes):
+    with _figure(figure_name, (7.6, 0.9 + 0.27 * len(rows)), columns=len(panels), share_y=True) as (figure, axes):
         for axis, (title, found) in zip(axes, panels.items(), strict=True):
             if zero:
                 axis.axvline(0, color=FAINT, linewidth=1)
@@ -75,7 +77,7 @@ def grouped(rows: Sequence[str], series: dict[str, dict[str, Estimate]], title: 
                 _dot(axis, found.get(row), y + (i - (len(series) - 1) / 2) * step, SERIES[i], size=4)
             axis.plot([], [], "o-", color=SERIES[i], markersize=4, label=name)
         axis.set_yticks(range(len(rows)), list(rows))
-        axis.invert_yaxis()
+        axis.set_ylim(len(rows) - 0.4, -0.6)
         axis.set_title(title, pad=12 + 14 * ((len(series) + 1) // 2))
         axis.grid(visible=False, axis="y")
         axis.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=2, handlelength=1.6)
@@ -86,8 +88,8 @@ def curves(panels: dict[str, dict[str, list[float | None]]], warmup: int) -> str
     """One panel a measure over epochs; a line marks where fine-tuning of the language model begins."""
     from matplotlib.ticker import MaxNLocator
 
-    columns = min(3, len(panels))
-    height = 2.3 * ((len(panels) + columns - 1) // columns)
+    columns = min(2, len(panels))
+    height = 2.2 * ((len(panels) + columns - 1) // columns)
     with _figure("curves", (7.6, height), columns=columns, panels=len(panels)) as (figure, axes):
         for axis, (title, lines) in zip(axes, panels.items(), strict=True):
             for i, (name, values) in enumerate(lines.items()):

@@ -39,7 +39,7 @@ class Stepper:
 
     @classmethod
     def over(cls, parameters: list[nn.Parameter], lr: float, steps: int, train: TrainSection) -> Stepper:
-        """Matrices decay, vectors (biases, norms) do not; rates rise for ``lr_warmup`` of the steps, then fall to zero."""
+        """Matrices decay, vectors (biases, norms) do not; rates rise for ``lr_warmup`` of the steps, then fall."""
         groups = [
             {"params": [p for p in parameters if p.ndim > 1], "weight_decay": train.weight_decay},
             {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},

@@ -45,7 +45,7 @@ class HiddenStates:
         return len(self.lengths)
 
     def batch(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
-        """States of some texts ``[b, longest, hidden]`` in float32, and which are real ``[b, longest]`` (None if all)."""
+        """States of some texts ``[b, longest, hidden]``, float32, and which are real ``[b, longest]`` (None if all)."""
         import torch
 
         lengths = self.lengths[rows]

@@ -30,7 +30,7 @@ WORD = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 
 @dataclass(frozen=True)
 class Label:
-    """``value``, ``value >= 4``, ``action == 'click'``: a column's amount, or 1 where a comparison holds and 0 where not."""
+    """``value``, ``value >= 4``, ``action == 'click'``: a column's amount, or 1 where a comparison holds, else 0."""
 
     column: str
     compare: str | None = None
@@ -57,7 +57,7 @@ class Label:
         return self.compare is not None
 
     def evaluate(self, log: Log) -> Floats:
-        """The label of every row; NaN where its column has no value. Raises `DataError` when there is no such column."""
+        """The label of every row; NaN where its column has no value. Raises `DataError` without such a column."""
         if self.column == "action":
             return self._of_actions(log)
         known = {"value": log.value, **log.columns}

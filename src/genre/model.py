@@ -86,7 +86,8 @@ class MultiTaskModel(nn.Module):
         self.dropout = nn.Dropout(section.dropout)
         self.user = section.user.build(dim, section.max_history, section.dropout)
         built = {name: head.build(dim, *facts.labels.get(name, (0.0, 1.0))) for name, head in section.heads.items()}
-        self.heads = nn.ModuleDict(built)
+        # Prefixed, as a module may not be called `type`, `items` or `train`, and a head may.
+        self.heads = nn.ModuleDict({f"head_{name}": module for name, module in built.items()})
         self.balance = section.balance.build({name: head.weight for name, head in section.heads.items()})
 
     def items(self, text: Tensor | None, rows: Tensor) -> Tensor:
@@ -115,7 +116,7 @@ class MultiTaskModel(nn.Module):
             labels = batch.labels.get(name, torch.full((len(items),), torch.nan))
             candidates = vectors[batch.candidates]
             examples = Examples(users, items, labels, batch.positive, candidates, batch.target, batch.log_q)
-            losses[name] = head.loss(self.heads[name], examples)
+            losses[name] = head.loss(self.heads[f"head_{name}"], examples)
         return losses
 
 
@@ -127,7 +128,7 @@ class TrainedModel:
     vectors: Tensor
     """``[items, dim]``."""
     text: TextEncoder | None
-    """The fine-tuned text encoder, or None until a text is asked about (`embed` loads it) or where text is not used."""
+    """The fine-tuned text encoder; None until a text is asked about (`embed` loads it), or where text is not used."""
     folder: Path | None = None
 
     @property
@@ -146,21 +147,21 @@ class TrainedModel:
 
     @torch.inference_mode()
     def score_next(self, histories: Histories) -> Floats:
-        """Score of every item as each person's next: ``[people, items]``. Raises `GenreError` without a ranking head."""
+        """Score of every item as each person's next: ``[people, items]``. Raises `GenreError` without such a head."""
         if self.ranking_head is None:
             raise GenreError("this model has no head that ranks; add one, such as next_item, to model.heads")
-        head: Any = self.model.heads[self.ranking_head]
+        head: Any = self.model.heads[f"head_{self.ranking_head}"]
         return head.against(self.user_vectors(histories), self.vectors).numpy()
 
     @torch.inference_mode()
     def predict(self, head: str, histories: Histories, items: Ints) -> Floats:
         """What ``head`` predicts of one item a person: ``[people]``, on the label's own scale."""
         users, vectors = self.user_vectors(histories), self.vectors[torch.from_numpy(items.astype(np.int64))]
-        return self.heads[head].predict(self.model.heads[head], users, vectors).numpy()
+        return self.heads[head].predict(self.model.heads[f"head_{head}"], users, vectors).numpy()
 
     @torch.inference_mode()
     def user_vectors(self, histories: Histories, block: int = 512) -> Tensor:
-        """Vector of each person from their latest events, and from their text as if it were an item: ``[people, dim]``."""
+        """Vector of each person from their latest events, and their text as if it were an item: ``[people, dim]``."""
         self.model.eval()
         parts = [self._block(histories.take(slice(i, i + block))) for i in range(0, len(histories), block)]
         return torch.cat(parts) if parts else torch.zeros(0, self.model.section.dim)
@@ -186,7 +187,7 @@ class TrainedModel:
 
     @torch.inference_mode()
     def embed(self, texts: list[str]) -> Floats:
-        """Texts through the fine-tuned language model: ``[texts, hidden]``. Raises `GenreError` where text is not used."""
+        """Texts through the fine-tuned language model: ``[texts, hidden]``. Raises `GenreError` without text."""
         section = self.model.section
         if not section.text:
             raise GenreError("this model does not read text (model.text is false)")

@@ -22,7 +22,7 @@ from genre.tuning import Tuned, Tuner
 from genre.types import Floats, State
 
 MOST_CELLS = 1 << 26
-"""Most scores held at a time while the scorer is fitted: a quarter of a gigabyte, and a few times that while it works."""
+"""Most scores held at a time while the scorer is fitted: a quarter of a gigabyte, a few times that at work."""
 
 
 def rank(config: Config, run: Run) -> None:

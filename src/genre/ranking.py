@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genre.types import Bools, Floats, Ints
+
+Indices = NDArray[np.int64]
 
 
 def ranks(scores: Floats, allowed: Bools, targets: Sequence[Ints]) -> list[Ints]:
@@ -34,7 +37,7 @@ def ranks(scores: Floats, allowed: Bools, targets: Sequence[Ints]) -> list[Ints]
     return np.split(result.astype(np.int32), starts[1:-1])
 
 
-def _at_least(values: Floats, allowed: Bools, owner: Ints, own: Floats, block: int = 256) -> Ints:
+def _at_least(values: Floats, allowed: Bools, owner: Indices, own: Floats, block: int = 256) -> Indices:
     """For each target, how many allowed items are scored at least as high, itself among them."""
     counts = np.empty(len(owner), dtype=np.int64)
     for i in range(0, len(owner), block):
@@ -43,7 +46,7 @@ def _at_least(values: Floats, allowed: Bools, owner: Ints, own: Floats, block: i
     return counts
 
 
-def _among_fellows(own: Floats, inside: Bools) -> Ints:
+def _among_fellows(own: Floats, inside: Bools) -> Indices:
     """Correction of each target's count of items at least as high, so that fellow targets come in order of score."""
     order = np.lexsort((np.arange(len(own)), -np.where(inside, own, -np.inf)))
     place = np.empty(len(own), dtype=np.int64)
@@ -65,11 +68,11 @@ def top_lists(scores: Floats, allowed: Bools, k: int) -> Ints:
     return np.where(np.isfinite(chosen), part, -1).astype(np.int32)
 
 
-def _all_columns(values: Floats) -> Ints:
-    return np.tile(np.arange(values.shape[1], dtype=np.int32), (len(values), 1))
+def _all_columns(values: Floats) -> Indices:
+    return np.tile(np.arange(values.shape[1]), (len(values), 1))
 
 
-def _settle_ties(values: Floats, part: Ints, threshold: Floats) -> Ints:
+def _settle_ties(values: Floats, part: Indices, threshold: Floats) -> Indices:
     """Where more items tie for the last places than there is room, take those that come first in the catalogue."""
     k = part.shape[1]
     crowded = np.flatnonzero((values >= threshold[:, None]).sum(1) > k)

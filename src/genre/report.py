@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -124,10 +125,17 @@ class Page:
         return best
 
     @property
-    def gains(self) -> list[dict[str, Any]]:
-        """What fine-tuning gained, in comparisons with a sentence each."""
-        pairs = (("model", "model_before"), ("model", "pretrained"), ("genre", "genre_before"))
-        return [found for a, b in pairs if (found := self._comparison(a, b, "ndcg@10"))]
+    def gains(self) -> list[tuple[str, dict[str, Any]]]:
+        """The comparisons that matter most, each with a title: the gate, and what fine-tuning gained."""
+        gate = self.result["gate"]
+        metric = gate["metric"] if gate else "ndcg@10"
+        pairs = [("The whole pipeline beside the best simple method", "genre", gate["baseline"])] if gate else []
+        pairs += [
+            ("What fine-tuning the language model gained", "model", "model_before"),
+            ("What that gained the whole pipeline", "genre", "genre_before"),
+            ("The model beside the language model as it came", "model", "pretrained"),
+        ]
+        return [(title, found) for title, a, b in pairs if (found := self._comparison(a, b, metric))]
 
     def _comparison(self, a: str, b: str, metric: str) -> dict[str, Any] | None:
         for found in self.result["comparisons"]:
@@ -178,6 +186,16 @@ class Page:
         }
 
     @property
+    def baselines(self) -> list[str]:
+        """The baselines, each with its settings."""
+        hidden = ("type", "top_k", "seed")
+        found = {
+            name: ", ".join(f"{key} {value}" for key, value in settings.items() if key not in hidden)
+            for name, settings in self.result["settings"].items()
+        }
+        return [f"{label(name)} ({words})" if words else label(name) for name, words in found.items()]
+
+    @property
     def cost(self) -> list[tuple[str, str]]:
         """What it took."""
         cost, stages = self.result["cost"], self.manifest["stages"]
@@ -220,7 +238,7 @@ class Page:
             for metric in DRAWN
             if metric in self.columns
         }
-        return figures.forest(rows, panels) if panels else None
+        return figures.forest("systems", rows, panels) if panels else None
 
     def _gains_figure(self) -> str | None:
         others = [name for name, _, _ in self.systems if name != "genre"]
@@ -231,7 +249,7 @@ class Page:
             if differences:
                 panels[f"difference in {metric}"] = differences
         rows = [(label(name), 1 if name in OURS else 2) for name in others]
-        return figures.forest(rows, panels, zero=True) if panels else None
+        return figures.forest("gains", rows, panels, zero=True) if panels else None
 
     def _curves_figure(self) -> str | None:
         if not self.curves:
@@ -242,9 +260,11 @@ class Page:
             name: [v / values[0] if v is not None and values[0] else None for v in values]
             for name, values in losses.items()
         }
-        panels = {"loss / first epoch's": first}
+        panels = {"training loss, 1 = first epoch": first}
         panels |= {
-            f"valid. {n.removeprefix('valid/')}": {n: [row[n] for row in self.curves]} for n in names if "valid/" in n
+            f"validation {n.removeprefix('valid/')}": {n: [row[n] for row in self.curves]}
+            for n in names
+            if "valid/" in n
         }
         return figures.curves(panels, sum(row["phase"] == "warmup" for row in self.curves))
 
@@ -292,15 +312,10 @@ def duration(seconds: float | None) -> str:
 
 
 def _slice(name: str) -> str:
-    """``user_history_1_5`` as ``history 1–5``."""
-    if "=" in name:
-        return name.replace("=", " ").replace("_", " ").replace("..", "–")
-    words = name.removeprefix("user_").removeprefix("item_").split("_")
-    if words[-1] == "up":
-        return f"{' '.join(words[:-2])} {words[-2]} and more"
-    if len(words) > 2 and words[-1].isdigit() and words[-2].isdigit():
-        return f"{' '.join(words[:-2])} {words[-2]}–{words[-1]}"
-    return " ".join(words)
+    """``user_history_1_5`` as ``history 1–5``, ``age=55_up`` as ``age 55 and more``."""
+    words = re.sub(r"^(user|item)_(?=\w+)(?!.*=)", "", name).replace("=", " ").replace("..", "–")
+    words = re.sub(r"(\d)_(\d+)$", r"\1–\2", words)
+    return re.sub(r"_up$", " and more", words).replace("_", " ")
 
 
 def _json(path: Path) -> Any:

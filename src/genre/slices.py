@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -68,7 +69,7 @@ def _by_user(cases: Cases, users: pa.Table) -> Iterator[Slice]:
         if name == "user_id":
             continue
         words = np.array(_words(name, users[name].to_pylist()), dtype=object)[cases.user]
-        for word in sorted({word for word in words if word is not None}):
+        for word in sorted({word for word in words if word is not None}, key=_place):
             rows = np.flatnonzero(words == word)
             if FEWEST <= len(rows) < len(cases):
                 yield Slice(f"{name}={word}", rows)
@@ -99,6 +100,12 @@ def _number(value: object) -> float:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return float("nan")
+
+
+def _place(word: str) -> tuple[float, str]:
+    """Ranges come in the order of their numbers, words in that of the alphabet."""
+    numbers = re.findall(r"\d+(?:\.\d+)?", word)
+    return (-1.0 if word.startswith("under") else float(numbers[0]) if numbers else 0.0, word)
 
 
 def _bucket(number: float, spans: tuple[tuple[int | None, int | None], ...]) -> str | None:

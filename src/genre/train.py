@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import TypeAdapter
 from torch import Tensor
@@ -150,7 +151,7 @@ def _check(log: Log, config: Config) -> None:
     from genre.model import labels_of
 
     for name, labels in labels_of(train, config.model.heads).items():
-        known = labels[labels == labels]
+        known = labels[~np.isnan(labels)]
         if not len(known):
             raise GenreError(f"model.heads.{name}: no training row has a value for '{config.model.heads[name].label}'")
         if known.min() == known.max():

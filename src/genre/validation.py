@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -69,7 +70,7 @@ class Validation:
         chosen = self.rows.positive
         bounds = np.searchsorted(self.owner[chosen], np.arange(len(users) + 1))
         items = self.rows.item[chosen]
-        self.targets = [items[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        self.targets = [items[a:b] for a, b in itertools.pairwise(bounds)]
         self.counts = np.bincount(train.item[train.positive], minlength=log.n_items).astype(np.int32)
 
     def measure(self, model: Predictor) -> dict[str, float]:

@@ -27,7 +27,7 @@ class LoRA:
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the change's inputs set to zero while training; larger over-fits less."""
     layers: PositiveInt = 2
-    """How many layers, from the top; those below are computed once. More can change more and cost time in proportion."""
+    """How many layers, from the top; those below are computed once. More can change more and take longer."""
     targets: tuple[str, ...] = ("query", "value")
     """Weight matrices changed in each layer, by the end of their name; BERT has query, key, value and dense."""
 

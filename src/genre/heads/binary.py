@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @component
 class Binary:
-    """Whether something holds of an interaction (a click, a like, four stars or more): log-loss, predicts a probability.
+    """Whether something holds of an interaction (a click, a like, four stars): log-loss, predicts a probability.
 
     For an amount rather than a yes or no use `regression`.
     """

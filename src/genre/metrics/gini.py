@@ -13,7 +13,7 @@ from genre.metrics import Ranking, Values
 
 @component
 class Gini:
-    """How unevenly the first k places are shared among all items: 0 evenly, 1 all to one. coverage asks only whether."""
+    """How unevenly the first k places are shared among all items: 0 evenly, 1 all to one; coverage asks only if."""
 
     k: list[PositiveInt] = Field(default_factory=lambda: [5, 10, 20, 50])
     """Cut-offs: places of the list that count; larger is more forgiving."""

@@ -13,7 +13,7 @@ from genre.metrics import Ranking, Values
 
 @component
 class Novelty:
-    """Mean surprise of what is shown: -log2 of each item's share of the training interactions (plus one each), in bits."""
+    """Mean surprise of what is shown: -log2 of each item's share of the training interactions (plus one), in bits."""
 
     k: list[PositiveInt] = Field(default_factory=lambda: [5, 10, 20, 50])
     """Cut-offs: places of the list that count; larger is more forgiving."""

@@ -32,15 +32,16 @@ class EASE:
     GRID: ClassVar[dict[str, list[Any]]] = {"reg": [50.0, 100.0, 200.0, 400.0, 800.0]}
 
     def fit(self, log: Log, resources: Resources) -> State:
-        from scipy.linalg import lapack
+        from scipy.linalg import get_lapack_funcs
 
         if log.n_items > MOST_ITEMS:
             raise GenreError(f"ease: {log.n_items} items are more than {MOST_ITEMS}; use ials or item_knn in its place")
         matrix = log.matrix()
         gram = np.asfortranarray((matrix.T @ matrix).toarray(), dtype=np.float32)
         gram[np.diag_indices_from(gram)] += self.reg
-        factor, info = lapack.spotrf(gram, lower=1, overwrite_a=1)
-        inverse, info2 = lapack.spotri(factor, lower=1, overwrite_c=1)
+        factorise, invert = get_lapack_funcs(("potrf", "potri"), (gram,))
+        factor, info = factorise(gram, lower=1, overwrite_a=1)
+        inverse, info2 = invert(factor, lower=1, overwrite_c=1)
         if info or info2:
             raise GenreError("ease: the item-item matrix could not be inverted; use a larger reg")
         inverse = np.tril(inverse) + np.tril(inverse, -1).T

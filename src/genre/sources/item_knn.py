@@ -47,12 +47,10 @@ class ItemKNN:
 
 def nearest(matrix: sparse.csr_matrix, k: int) -> sparse.csr_matrix:
     """The ``k`` largest entries of each column."""
-    columns = matrix.tocsc()
-    order = np.lexsort(
-        (columns.indices, -columns.data, np.repeat(np.arange(columns.shape[1]), np.diff(columns.indptr)))
-    )
-    lengths = np.diff(columns.indptr)
-    place = np.arange(len(order)) - np.repeat(columns.indptr[:-1], lengths)
+    entries = matrix.tocoo()
+    row, column, value = np.asarray(entries.row), np.asarray(entries.col), np.asarray(entries.data)
+    order = np.lexsort((row, -value, column))
+    counts = np.bincount(column, minlength=matrix.shape[1])
+    place = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
     keep = order[place < k]
-    owner = np.repeat(np.arange(columns.shape[1]), lengths)[keep]
-    return sparse.csr_matrix((columns.data[keep], (columns.indices[keep], owner)), shape=matrix.shape)
+    return sparse.csr_matrix((value[keep], (row[keep], column[keep])), shape=matrix.shape)
