@@ -15,7 +15,7 @@ from genre.cases import Cases
 from genre.comparisons import Measured, Resamples, best_by_validation, compare, gate
 from genre.component import Slot
 from genre.data import Dataset, Log
-from genre.evaluate import evaluate
+from genre.evaluate import evaluate, show
 from genre.metrics import Predictions
 from genre.slices import slices
 from genre.systems import Catalogue, mean, measure, rank_cases, subset
@@ -115,6 +115,14 @@ def test_the_stage_is_not_done_again():
     before = (run.path("evaluate") / "metrics.json").stat().st_mtime_ns
     evaluate(run.config, run)
     assert (run.path("evaluate") / "metrics.json").stat().st_mtime_ns == before
+
+
+def test_the_table_and_the_verdict_are_printed(result, capsys):
+    show(result)
+    printed = capsys.readouterr().out
+    assert "transitions" in printed
+    assert "1.0000 [1.0000, 1.0000]" in printed
+    assert "no difference is shown" in printed
 
 
 def test_a_constant_scorer_is_no_better_than_chance():

@@ -123,3 +123,23 @@ def test_exposure_and_difference_of_known_lists():
     )
     assert rare["novelty@1"] > common["novelty@1"]
     assert common["novelty@1"] == pytest.approx(-np.log2(10 / 55))
+
+
+def test_calibration_does_not_depend_on_the_order_of_rows_that_are_predicted_alike():
+    judge = metric("calibration_error")
+    truth = np.repeat([1.0, 0.0], 500).astype(np.float32)
+    constant = judge.measure(Predictions(truth, np.full(1000, 0.5), truth))["calibration_error"]
+    assert constant == pytest.approx(0, abs=1e-9)
+    rng = np.random.default_rng(0)
+    p, order = rng.random(1000).round(1), rng.permutation(1000)
+    one, other = (judge.measure(Predictions(truth[o], p[o], truth)) for o in (np.arange(1000), order))
+    assert one["calibration_error"] == pytest.approx(other["calibration_error"], abs=1e-9)
+
+
+def test_relevant_items_that_are_no_candidates_stand_below_all_others():
+    scores = np.array([[3.0, 2.0, 1.0, 0.0]], dtype=np.float32)
+    allowed = np.array([[True, True, True, False]])
+    lists, counts, vectors = top_lists(scores, allowed, 3), np.ones(4, dtype=np.int32), np.eye(4, dtype=np.float32)
+    found = ranks(scores, allowed, [np.array([0, 3])])
+    outcome = Ranking(found, np.array([3], dtype=np.int32), lists, counts, vectors)
+    assert metric("auc").measure(outcome)["auc"].tolist() == [0.5], "one above both others, one below both"

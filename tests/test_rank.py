@@ -3,19 +3,22 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from finished import finished
 from genre.cases import Cases
 from genre.component import Slot, component
-from genre.data import Dataset, Histories, Log
+from genre.data import Dataset, Log
+from genre.datasets import Reading
 from genre.errors import GenreError
 from genre.pipeline import Pipeline
 from genre.rank import fit_scorer, rank
+from genre.run import Run
 from genre.sources import Resources
 from genre.sources.ease import EASE
 from genre.tuning import Tuner, combinations
-from toyworld import circle, dataset
+from toyworld import circle, config, dataset, tiny_backbone
 
 
 @component
@@ -134,32 +137,50 @@ def test_an_item_that_the_user_had_before_is_no_target_and_is_counted():
         Cases.of(log, "test")
 
 
+def shown(n_users: int = 6, n_impressions: int = 10) -> Reading:
+    """Impressions of four of eight items; each user clicks one of the three from the user's own number on, in turn."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for m in range(n_impressions):
+        for u in range(n_users):
+            chosen = (u + m % 3) % 8
+            for i in {chosen, *rng.choice(8, 3, replace=False).tolist()}:
+                rows.append((f"u{u}", f"i{i}", "click" if i == chosen else "skip", f"m{u}-{m}", 100.0 * m + u))
+    names = ("user_id", "item_id", "action", "impression_id", "timestamp")
+    columns = {name: [row[j] for row in rows] for j, name in enumerate(names)}
+    return Reading(pa.table({**columns, "file": ["f"] * len(rows), "line": list(range(len(rows)))}), name="shown")
+
+
 def test_impressions_rank_what_was_shown_together():
-    import pyarrow as pa
-
-    from genre.datasets import Reading
-
-    rows = [
-        (u, f"i{i}", "click" if i == (u + m) % 4 else "skip", f"m{u}{m}", 100.0 * m + u)
-        for u in range(4)
-        for m in range(5)
-        for i in range(4)
-    ]
-    columns = {
-        name: [row[j] for row in rows]
-        for j, name in enumerate(("user_id", "item_id", "action", "impression_id", "timestamp"))
-    }
-    columns |= {
-        "user_id": [f"u{u}" for u in columns["user_id"]],
-        "file": ["f"] * len(rows),
-        "line": list(range(len(rows))),
-    }
-    data = dataset(Reading(pa.table(columns)), split={"type": "impressions", "valid": 0.2, "test": 0.2})
-    log = Log.of(data)
-    cases = Cases.of(log, "test", "impression")
-    assert len(cases) == 4
+    log = Log.of(dataset(shown(), split={"type": "impressions", "valid": 0.2, "test": 0.2}))
+    cases, test = Cases.of(log, "test", "impression"), log.parts("test")
+    assert len(cases) == len(np.unique(test.impression)) == 12
     assert (cases.impression >= 0).all()
-    assert cases.allowed().sum(1).tolist() == [4] * 4
-    clicked = log.parts("test").where(log.parts("test").positive)
-    assert sorted(int(t[0]) for t in cases.targets) == sorted(clicked.item.tolist())
-    assert isinstance(cases.histories, Histories)
+    assert cases.allowed().sum() == len(test)
+    assert sorted(int(t[0]) for t in cases.targets) == sorted(test.item[test.positive].tolist())
+    assert cases.histories.lengths.tolist() == (log.before("test").positive.sum() // 6 * np.ones(12)).tolist()
+
+
+def test_impressions_are_evaluated_though_their_items_were_seen(tmp_path, monkeypatch):
+    from genre.evaluate import evaluate
+    from genre.train import train
+
+    monkeypatch.setenv("GENRE_CACHE", str(tmp_path / "cache"))
+    settings = {
+        "model": {"template": "{item_id}", "heads": {"click": {"type": "binary", "label": "action == 'click'"}}},
+        "pipeline": {"sources": ["item_knn", "popular"]},
+        "train": {"warmup_epochs": 1, "epochs": 0, "early_stopping": {"metric": "click.label_auc"}},
+        "evaluate": {"candidates": "impression", "baselines": ["popular"], "bootstrap": 50},
+    }
+    conf = config(tiny_backbone(tmp_path / "bert"), **settings)
+    run = Run.create(conf, tmp_path)
+    dataset(shown(), split={"type": "impressions", "valid": 0.2, "test": 0.2}).save(run.path("data"))
+    for stage in (train, rank, evaluate):
+        stage(conf, run)
+    result = json.loads((run.path("evaluate") / "metrics.json").read_text())
+    assert result["contract"]["grouping"] == "impression"
+    assert (result["contract"]["users"], result["contract"]["cases"]) == (6, 12)
+    assert result["systems"]["popular"]["ndcg@5"]["value"] > 0
+    assert "click.grouped_auc" in result["systems"]["user_item_bias"]
+    assert "click.label_auc" in result["systems"]["model"]
+    assert "ndcg@5" not in result["systems"]["model"], "this model has no head that ranks"

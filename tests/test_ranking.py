@@ -78,3 +78,28 @@ def test_lists_are_the_head_of_a_full_sort(scores, k):
     for row, mask, found in zip(scores, allowed, top_lists(scores, allowed, k), strict=True):
         expected = sorted(np.flatnonzero(mask), key=lambda i: (-row[i], i))[:k]
         assert found[found >= 0].tolist() == expected
+
+
+def test_targets_that_may_not_be_shown_stand_behind_all_that_may():
+    scores = np.array([[3.0, 2.0, 1.0, 0.0], [3.0, 2.0, 1.0, 0.0]], dtype=np.float32)
+    allowed = np.array([[False, False, True, True], [True, True, True, False]])
+    found = ranks(scores, allowed, [np.array([0, 3, 1]), np.array([3])])
+    assert [one.tolist() for one in found] == [[3, 2, 4], [4]]
+
+
+def test_lists_are_as_long_as_asked_for():
+    scores = np.array([[1.0, 2.0]], dtype=np.float32)
+    assert top_lists(scores, all_allowed(scores), 4).tolist() == [[1, 0, -1, -1]]
+
+
+@settings(deadline=None)
+@given(SCORES, st.randoms(use_true_random=False))
+def test_the_order_of_the_catalogue_changes_no_rank(scores, random):
+    order = np.array(random.sample(range(scores.shape[1]), scores.shape[1]))
+    moved = np.empty_like(order)
+    moved[order] = np.arange(len(order))
+    mine = np.array([0, scores.shape[1] - 1])
+    allowed = scores != 3
+    before = ranks(scores, allowed, [mine] * len(scores))
+    after = ranks(scores[:, order], allowed[:, order], [moved[mine]] * len(scores))
+    assert [one.tolist() for one in before] == [one.tolist() for one in after]

@@ -85,3 +85,42 @@ def test_attribute_keeps_and_takes_out_by_value():
     assert only.keep(nobody, items).tolist() == [[True, False, True, False]]
     with pytest.raises(ConfigError, match="no column 'category'; did you mean 'categories'"):
         Slot("filters").build({"type": "attribute", "column": "category"}).keep(nobody, items)
+
+
+def test_a_source_with_nothing_to_say_moves_nothing_by_rank():
+    rng = np.random.default_rng(0)
+    good = rng.normal(size=(20, 12)).astype(np.float32)
+    sparse = np.zeros((20, 12), dtype=np.float32)
+    sparse[:, 5] = 1
+    allowed = rng.random((20, 12)) < 0.7
+    scorer = Slot("scorers").build("reciprocal_rank")
+    alone = scorer.score({}, {"good": good}, allowed)
+    silent = scorer.score({}, {"good": good, "silent": np.zeros_like(good)}, allowed)
+    np.testing.assert_array_equal(np.argsort(-alone, kind="stable"), np.argsort(-silent, kind="stable"))
+    tied = scorer.score({}, {"sparse": sparse}, np.ones_like(allowed))
+    assert (tied[:, 5] > tied[:, 0]).all()
+    assert (np.delete(tied, 5, 1) == tied[:, :1]).all()
+
+
+@pytest.mark.parametrize("name", ["weighted", "reciprocal_rank"])
+def test_people_whom_nothing_may_be_shown_get_nothing_and_teach_nothing(world, name):
+    scores, allowed, targets = world
+    mask = allowed.copy()
+    mask[:20] = False
+    scorer = Slot("scorers").build(name)
+    state = scorer.fit(scores, mask, targets)
+    assert (scorer.score(state, scores, mask)[:20] == -np.inf).all()
+    rest = {key: score[20:] for key, score in scores.items()}
+    without = scorer.fit(rest, allowed[20:], targets[20:])
+    assert {key: value.tolist() for key, value in state.items()} == {key: v.tolist() for key, v in without.items()}
+
+
+def test_targets_that_may_not_be_shown_teach_no_weight(world):
+    scores, allowed, targets = world
+    mask, kept = allowed.copy(), np.arange(PEOPLE) >= 150
+    for i in np.flatnonzero(~kept):
+        mask[i, targets[i]] = False
+    scorer = Slot("scorers").build("weighted")
+    picked = {key: score[kept] for key, score in scores.items()}
+    expected = scorer.fit(picked, mask[kept], [t for t, k in zip(targets, kept, strict=True) if k])
+    np.testing.assert_array_equal(scorer.fit(scores, mask, targets)["weights"], expected["weights"])

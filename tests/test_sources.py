@@ -1,5 +1,7 @@
 """Sources on worlds with known answers; the contract that all keep is in test_components."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -134,3 +136,31 @@ def test_ease_refuses_a_catalogue_that_is_too_large():
 def test_the_model_source_says_that_there_is_no_model():
     with pytest.raises(GenreError, match="no trained model here; run 'genre train' first"):
         fitted("model", log_of([(0, 1)], 1))(Histories.of_items([[1]]))
+
+
+def test_ease_by_blocks_is_symmetric_before_it_is_scaled():
+    from genre.sources.ease import _mirrored
+
+    whole = np.random.default_rng(0).normal(size=(11, 11)).astype(np.float32)
+    whole += whole.T
+    lower = np.asfortranarray(np.tril(whole) + np.triu(np.full((11, 11), 9, dtype=np.float32), 1))
+    for block in (1, 4, 11, 50):
+        found = _mirrored(lower.copy(order="F"), block)
+        np.testing.assert_array_equal(found, whole)
+        assert found.flags.c_contiguous
+
+
+@pytest.mark.parametrize("n", [1, 64, 65, 130])
+def test_ials_answers_many_people_as_one(checkerboard, n):
+    score = fitted({"type": "ials", "factors": 4}, checkerboard)
+    histories = Histories.of_items([[i % ITEMS, (i * 7 + 3) % ITEMS] if i % 5 else [] for i in range(n)])
+    alone = np.concatenate([score(histories.take(np.array([i]))) for i in range(n)])
+    np.testing.assert_allclose(score(histories), alone, rtol=1e-3, atol=1e-5)
+    assert not score(histories)[0].any(), "nobody is known of whom there is no history"
+
+
+@pytest.mark.parametrize("name", ["popular", "recent", "item_knn", "ease", "transitions", "content_knn"])
+def test_a_log_of_skips_alone_teaches_nothing(name):
+    log = log_of([(0, 1), (0, 2)], 1)
+    log = replace(log, actions=("skip",))
+    assert np.isfinite(fitted(name, log)(Histories.of_items([[1], []]))).all()

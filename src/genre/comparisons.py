@@ -81,7 +81,7 @@ class Resamples:
                 draws.append(measure(np.repeat(np.arange(len(self.group)), row.astype(np.int64)[self.group])))
         if not np.isfinite(whole):
             return Measured(None, np.array(draws))
-        # A measure that is no mean is biased in resamples (a calibration error grows, as noise adds to it): take it out.
+        # Resampling biases a measure that is no mean (noise adds to a calibration error): the bias is taken out.
         centred = np.array(draws) + whole - np.nanmean(draws) if np.isfinite(draws).any() else np.array(draws)
         return Measured(float(whole), centred)
 

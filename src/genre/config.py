@@ -68,7 +68,7 @@ class ModelSection:
     """Longest item text, in tokens, the rest is cut; larger sees more of the text and costs time in proportion."""
     pooling: Literal["mean", "first", "attention"] = "mean"
     """How token vectors become one: their mean, the first ([CLS]) token, or learned attention weights."""
-    dim: PositiveInt = 64
+    dim: PositiveInt = 128
     """Length of item and user vectors; larger can hold more and over-fits sooner."""
     text: bool = True
     """Whether item vectors are made from text; without it the language model is not used at all."""
@@ -78,7 +78,7 @@ class ModelSection:
     """Share of items trained without that part in each step, so that text alone works; larger helps new items."""
     user: Annotated[UserEncoder, Slot("users")] = slot("users", "transformer")
     """How a history becomes a user vector."""
-    max_history: PositiveInt = 100
+    max_history: PositiveInt = 50
     """Latest events of a history that are read; larger remembers more and costs time."""
     heads: dict[str, Annotated[Head, Slot("heads")]] = field(
         default_factory=lambda: {"next": Slot("heads").build("next_item")}

@@ -48,7 +48,7 @@ class Contestants:
         """The trained models, by the name of their system."""
         versions = {"model": "finetuned", "model_before": "before"}
         loaded = {name: load_model(self.run, self.data, version) for name, version in versions.items()}  # type: ignore[arg-type]
-        return {name: model for name, model in loaded.items() if model is not None and model.ranking_head is not None}
+        return {name: model for name, model in loaded.items() if model is not None}
 
     @cached_property
     def resources(self) -> Resources:
@@ -62,14 +62,14 @@ class Contestants:
 
     def count(self) -> int:
         """How many systems there are."""
-        return 1 + self._has_before() + len(self.models) + 1 + len(self.config.evaluate.baselines)
+        return 1 + self._has_before() + len(self._rankers()) + 1 + len(self.config.evaluate.baselines)
 
     def systems(self) -> Iterator[tuple[str, Score]]:
         """Each system by name; the last ones are the baselines."""
         yield "genre", of_pipeline(self.pipeline)
         if self._has_before():
             yield "genre_before", of_pipeline(Pipeline.load(self.run.folder, "before"))
-        for name, model in self.models.items():
+        for name, model in self._rankers().items():
             yield name, lambda cases, model=model: model.score_next(cases.histories)
         past = self.log.parts("train", "valid")
         pretrained = Slot("sources").build("content_knn")
@@ -87,6 +87,10 @@ class Contestants:
             if describe(own) == describe(source):
                 return self.pipeline.states[name]
         return source.fit(past, self.resources)
+
+    def _rankers(self) -> dict[str, Any]:
+        """The models that have a head to rank with."""
+        return {name: model for name, model in self.models.items() if model.ranking_head is not None}
 
     def _has_before(self) -> bool:
         """Whether the model before fine-tuning makes a pipeline of its own."""

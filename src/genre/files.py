@@ -47,7 +47,12 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         old = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.old")
         if path.exists():
             path.replace(old)
-        aside.replace(path)
+        try:
+            aside.replace(path)
+        except OSError:
+            if old.exists():
+                old.replace(path)
+            raise
         sync(path.parent)
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:

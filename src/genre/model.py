@@ -221,7 +221,12 @@ class TrainedModel:
         section = TypeAdapter(ModelSection).validate_python(manifest["model"])
         facts = TypeAdapter(Facts).validate_python(manifest["facts"])
         model = MultiTaskModel(section, facts, torch.zeros(facts.n_items))
-        model.load_state_dict(load_file(folder / "towers.safetensors"))
+        try:
+            model.load_state_dict(load_file(folder / "towers.safetensors"))
+        except RuntimeError as error:
+            raise RunError(
+                f"{folder}: its weights are of another version of the model; run 'genre train' again"
+            ) from error
         return cls(model.eval(), load_file(folder / "items.safetensors")["vectors"], None, folder)
 
 

@@ -17,7 +17,7 @@ def ranks(scores: Floats, allowed: Bools, targets: Sequence[Ints]) -> list[Ints]
 
     An item scored as high as a target stands above it, so that a constant or sparse scorer gains nothing; targets of
     one unit stand in order of score among themselves, so that their ranks differ. A score that is not finite sinks
-    below all others. A target that is not allowed counts as the last item.
+    below all others. Targets that are not allowed stand behind all items that are.
     """
     values = np.where(allowed & np.isfinite(scores), scores, -np.inf)
     owner = np.repeat(np.arange(len(targets)), [len(t) for t in targets])
@@ -33,7 +33,9 @@ def ranks(scores: Floats, allowed: Bools, targets: Sequence[Ints]) -> list[Ints]
     for i in np.flatnonzero(np.diff(starts) > 1):
         mine = slice(starts[i], starts[i + 1])
         result[mine] += _among_fellows(own[mine], inside[mine])
-    result[~inside] = allowed.sum(1)[owner[~inside]] + 1
+    outside = np.flatnonzero(~inside)
+    fellows = np.arange(len(outside)) - np.searchsorted(owner[outside], owner[outside])
+    result[outside] = allowed.sum(1)[owner[outside]] + 1 + fellows
     return np.split(result.astype(np.int32), starts[1:-1])
 
 
@@ -58,14 +60,15 @@ def _among_fellows(own: Floats, inside: Bools) -> Indices:
 def top_lists(scores: Floats, allowed: Bools, k: int) -> Ints:
     """The ``k`` best allowed items of each unit, best first, equal scores by item: ``[units, k]``, -1 where fewer."""
     values = np.where(allowed & np.isfinite(scores), scores, -np.inf)
-    k = min(k, values.shape[1])
-    part = np.argpartition(-values, k - 1, axis=1)[:, :k] if k < values.shape[1] else _all_columns(values)
+    n = min(k, values.shape[1])
+    part = np.argpartition(-values, n - 1, axis=1)[:, :n] if n < values.shape[1] else _all_columns(values)
     threshold = np.take_along_axis(values, part, 1).min(1)
     part = _settle_ties(values, part, threshold)
     chosen = np.take_along_axis(values, part, 1)
     order = np.lexsort((part, -chosen), axis=1)
     part, chosen = np.take_along_axis(part, order, 1), np.take_along_axis(chosen, order, 1)
-    return np.where(np.isfinite(chosen), part, -1).astype(np.int32)
+    lists = np.where(np.isfinite(chosen), part, -1).astype(np.int32)
+    return np.pad(lists, ((0, 0), (0, k - n)), constant_values=-1)
 
 
 def _all_columns(values: Floats) -> Indices:

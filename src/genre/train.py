@@ -154,6 +154,10 @@ def _check(log: Log, config: Config) -> None:
         known = labels[~np.isnan(labels)]
         if not len(known):
             raise GenreError(f"model.heads.{name}: no training row has a value for '{config.model.heads[name].label}'")
+        if config.model.heads[name].predicts == "binary" and not np.isin(known, (0, 1)).all():
+            label, odd = config.model.heads[name].label, known[~np.isin(known, (0, 1))][0]
+            what = f"'{label}' is {odd:g} in some rows, and a yes or no is 0 or 1"
+            raise GenreError(f"model.heads.{name}: {what}; write a comparison, such as {label} >= {odd:g}")
         if known.min() == known.max():
             what = f"'{config.model.heads[name].label}' is {known[0]:g} in all {len(known)} training rows"
             raise GenreError(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
+from genre.cases import Cases
 from genre.component import Slot
 from genre.data import Histories, Log
 from genre.heads import Head
@@ -50,50 +50,39 @@ class Predictor(Recommender, Protocol):
 
 
 class Validation:
-    """The validation part of a log: each user's history in training, and what they did next."""
+    """The validation part of a log: what was done next, seen from each user's history in training."""
 
     def __init__(self, log: Log, heads: dict[str, Head], metric: str, most_users: int = 5000, seed: int = 0) -> None:
-        watched = {head.predicts: name for name, head in reversed(heads.items()) if head.predicts == "ranking"}
-        names = [WATCHED["ranking"]] if watched else []
+        names = [WATCHED["ranking"]] if any(head.predicts == "ranking" for head in heads.values()) else []
         names += [f"{name}.{WATCHED[head.predicts]}" for name, head in heads.items() if head.predicts != "ranking"]
         self.measures = [Measure.of(name) for name in dict.fromkeys([metric, *names])]
-        self.n_items = log.n_items
-        train, valid = log.parts("train"), log.parts("valid")
-        users = np.unique(valid.user)
-        if len(users) > most_users:
-            users = np.sort(np.random.default_rng(seed).choice(users, most_users, replace=False))
-        self.rows = valid.where(np.isin(valid.user, users))
-        self.users = users.astype(np.int32)
-        self.histories = Histories.of(log.before("valid"), self.users)
-        self.owner = np.searchsorted(self.users, self.rows.user)
+        ranked = any(measure.head is None for measure in self.measures)
+        self.cases = Cases.of(log, "valid").sample(most_users, seed) if ranked else None
+        self.rows = log.parts("valid")
+        users, self.owner = np.unique(self.rows.user, return_inverse=True)
+        self.histories = Histories.of(log.before("valid"), users.astype(np.int32))
         self.labels = labels_of(self.rows, heads)
-        chosen = self.rows.positive
-        bounds = np.searchsorted(self.owner[chosen], np.arange(len(users) + 1))
-        items = self.rows.item[chosen]
-        self.targets = [items[a:b] for a, b in itertools.pairwise(bounds)]
+        train = log.parts("train")
         self.counts = np.bincount(train.item[train.positive], minlength=log.n_items).astype(np.int32)
 
     def measure(self, model: Predictor) -> dict[str, float]:
         """Value of every watched measure."""
         results: dict[str, float] = {}
-        rankings = [m for m in self.measures if m.head is None]
-        if rankings:
-            outcome = self._ranking(model)
-            results |= {m.name: _mean(m, outcome) for m in rankings}
+        if self.cases is not None:
+            outcome = self._ranking(model, self.cases)
+            results |= {m.name: _mean(m, outcome) for m in self.measures if m.head is None}
         for m in self.measures:
             if m.head is not None:
                 results[m.name] = _mean(m, self._predictions(model, m.head))
         return results
 
-    def _ranking(self, model: Recommender, block: int = 512) -> Ranking:
+    def _ranking(self, model: Recommender, cases: Cases) -> Ranking:
         found: list[Ints] = []
         lists: list[Ints] = []
         candidates: list[Ints] = []
-        for i in range(0, len(self.users), block):
-            histories = self.histories.take(slice(i, i + block))
-            allowed = histories.matrix(self.n_items).toarray() == 0
-            scores = model.score_next(histories)
-            found += ranks(scores, allowed, self.targets[i : i + block])
+        for block in cases.blocks(1 << 22):
+            allowed, scores = block.allowed(), model.score_next(block.histories)
+            found += ranks(scores, allowed, block.targets)
             lists.append(top_lists(scores, allowed, 10))
             candidates.append(allowed.sum(1).astype(np.int32))
         return Ranking(found, np.concatenate(candidates), np.concatenate(lists), self.counts, model.item_vectors())

@@ -24,7 +24,10 @@ class AUC:
 
     def measure(self, outcome: Ranking) -> Values:
         ranks, counts = sorted_ranks(outcome), relevant(outcome)
-        others = np.asarray(outcome.n_candidates, dtype=np.float64) - np.nan_to_num(counts)
+        candidates = np.asarray(outcome.n_candidates, dtype=np.float64)
+        # Relevant items that are no candidates stand behind all of them.
+        inside = (ranks <= candidates[:, None]).sum(1)
+        others = candidates - inside
         above = np.where(np.isfinite(ranks), ranks - 1 - np.arange(ranks.shape[1]), 0.0).sum(1)
         with np.errstate(divide="ignore", invalid="ignore"):
             share = np.where(others > 0, above / (counts * others), np.nan)

@@ -13,7 +13,8 @@ from genre.types import Bools, Floats, Ints, State
 class ReciprocalRank:
     """Sum over the sources of 1 / (constant + rank): nothing to learn, deaf to by how much one item beats another.
 
-    Take it without validation data; `weighted` is better where there are some.
+    Items that a source scores alike share the last of their ranks, so what it does not know does not count. Take it
+    without validation data; `weighted` is better where there are some.
     Cormack, Clarke and Buettcher (2009), https://doi.org/10.1145/1571941.1572114.
     """
 
@@ -26,9 +27,18 @@ class ReciprocalRank:
     def score(self, state: State, scores: dict[str, Floats], allowed: Bools) -> Floats:
         total = np.zeros(allowed.shape, dtype=np.float32)
         for score in scores.values():
-            values = np.where(allowed & np.isfinite(score), score, -np.inf)
-            order = np.argsort(-values, axis=1, kind="stable")
-            rank = np.empty_like(order)
-            np.put_along_axis(rank, order, np.tile(np.arange(1, order.shape[1] + 1), (len(order), 1)), 1)
-            total += (np.ptp(values, axis=1, keepdims=True) > 0) / (self.constant + rank)
+            total += 1 / (self.constant + _places(np.where(allowed & np.isfinite(score), score, -np.inf)))
         return np.where(allowed, total, -np.inf)
+
+
+def _places(values: Floats) -> Ints:
+    """For each value of a row, how many of the row are at least as high."""
+    n = values.shape[1]
+    order = np.argsort(-values, axis=1)
+    ordered = np.take_along_axis(values, order, 1)
+    last_of_its_kind = np.ones(values.shape, dtype=bool)
+    last_of_its_kind[:, :-1] = ordered[:, :-1] != ordered[:, 1:]
+    ends = np.where(last_of_its_kind, np.arange(1, n + 1, dtype=np.int32), n)
+    places = np.empty(values.shape, dtype=np.int32)
+    np.put_along_axis(places, order, np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1], 1)
+    return places

@@ -29,6 +29,8 @@ class Weighted:
             return {"weights": np.array([self.weights.get(name, 0.0) for name in scores], dtype=np.float32)}
         from scipy.optimize import minimize
 
+        # A target that no source may show teaches nothing, whatever the weights.
+        targets = [one[allowed[i, one]] for i, one in enumerate(targets)]
         rows = np.array([i for i, one in enumerate(targets) if len(one)][: self.most_people])
         if not len(rows):
             return {"weights": np.ones(len(scores), dtype=np.float32)}
@@ -64,12 +66,12 @@ def _loss(
     weights: Floats, stack: Floats, allowed: Bools, owner: Ints, chosen: Ints, reg: float
 ) -> tuple[float, np.ndarray]:
     """Mean of -log softmax of what was chosen, over allowed items, and its gradient in the weights."""
-    total = np.where(allowed, np.tensordot(weights, stack, 1), -np.inf)
+    total = np.where(allowed, np.tensordot(weights.astype(stack.dtype), stack, 1), -np.inf)
     total -= total.max(1, keepdims=True)
     odds = np.exp(total)
     share = odds / odds.sum(1, keepdims=True)
     picked = share[owner, chosen]
     mean = np.einsum("sbn,bn->sb", stack, share, optimize=True)
-    gradient = (mean[:, owner] - stack[:, owner, chosen]).mean(1)
-    loss = -np.log(np.maximum(picked, 1e-12)).mean() + reg * float(weights @ weights)
-    return float(loss), gradient.astype(np.float64) + 2 * reg * weights
+    gradient = (mean[:, owner] - stack[:, owner, chosen]).mean(1, dtype=np.float64)
+    loss = -np.log(np.maximum(picked, 1e-12)).mean(dtype=np.float64) + reg * float(weights @ weights)
+    return float(loss), gradient + 2 * reg * weights

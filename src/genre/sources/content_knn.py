@@ -18,8 +18,8 @@ from genre.types import Floats, State
 class ContentKNN:
     """Cosine of each item's text to the mean of the latest ones', by the pretrained language model as it came.
 
-    Knows new items, and people who only say what they like; knows nothing of who chose what. It is also what the
-    language model can do before any training.
+    Knows new items, and people who only say what they like (their text counts as one more item); knows nothing of who
+    chose what. It is also what the language model can do before any training.
     """
 
     top_k: PositiveInt = 300

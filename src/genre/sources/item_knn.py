@@ -48,9 +48,10 @@ class ItemKNN:
 def nearest(matrix: sparse.csr_matrix, k: int) -> sparse.csr_matrix:
     """The ``k`` largest entries of each column."""
     entries = matrix.tocoo()
-    row, column, value = np.asarray(entries.row), np.asarray(entries.col), np.asarray(entries.data)
+    row, column = np.asarray(entries.row, dtype=np.int64), np.asarray(entries.col, dtype=np.int64)
+    value = np.asarray(entries.data, dtype=np.float32)
     order = np.lexsort((row, -value, column))
-    counts = np.bincount(column, minlength=matrix.shape[1])
+    counts = np.bincount(column, minlength=int(column.max(initial=-1)) + 1)
     place = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
     keep = order[place < k]
     return sparse.csr_matrix((value[keep], (row[keep], column[keep])), shape=matrix.shape)

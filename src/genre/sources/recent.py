@@ -28,6 +28,8 @@ class Recent:
 
     def fit(self, log: Log, resources: Resources) -> State:
         rows = log.where(log.positive)
+        if not len(rows):
+            return {"counts": np.zeros(log.n_items, dtype=np.float32)}
         time = rows.time if not np.isnan(rows.time).any() else _place_from_end(rows)
         span = float(np.ptp(time)) or 1.0
         weights = np.exp2((time - time.max()) / span / self.half_life)
