@@ -75,16 +75,20 @@ def measure_task(predictions: Predictions, metrics: list[Metric]) -> Values:
 
 
 def reliability(predictions: Predictions, bins: int = 10) -> list[dict[str, float]]:
-    """Mean prediction, share that came true and number of rows, over bins of equally many rows: a calibration plot."""
-    order = np.argsort(predictions.prediction, kind="stable")
+    """Mean prediction, share that came true and number of rows, over bins of about equally many: a calibration plot.
+
+    Rows of one prediction share a bin, as in the metric calibration_error.
+    """
+    first = np.searchsorted(np.sort(predictions.prediction), predictions.prediction)
+    number = first * bins // max(1, len(first))
+    groups = [number == one for one in np.unique(number)]
     return [
         {
             "predicted": float(predictions.prediction[rows].mean()),
             "observed": float(predictions.truth[rows].mean()),
-            "n": len(rows),
+            "n": int(rows.sum()),
         }
-        for rows in np.array_split(order, bins)
-        if len(rows)
+        for rows in groups
     ]
 
 
