@@ -2,10 +2,10 @@
 
     python benchmarks/quality.py configs/quickstart.yaml [--variant NAME] [--set PATH=VALUE] [--out FILE]
 
-Every variant is a whole run of its own (runs/<name>-<variant>; finished stages are not done again). The table gives the
-model alone and the whole pipeline on test, and the difference to the shipped configuration, paired by user, with its
-95 % bootstrap interval; last, what fine-tuning the language model gained within the shipped run, all else trained alike.
-Tuning and early stopping look at validation only.
+Every variant is a whole run of its own (runs/<name>-<variant>; finished stages are not done again). The table gives
+the model alone and the whole pipeline on test, and the difference to the shipped configuration, paired by user, with
+its 95 % bootstrap interval; last, what fine-tuning the language model gained within the shipped run, all else trained
+alike. Tuning and early stopping look at validation only.
 """
 
 from __future__ import annotations

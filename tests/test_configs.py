@@ -33,7 +33,15 @@ def test_survives_the_way_through_a_run_folder(path: Path):
 
 
 @pytest.mark.parametrize(
-    "ablation", ["model.text=false", "model.ids=false", "train.epochs=0", "model.adapter=frozen", "model.adapter=full"]
+    "ablation",
+    [
+        "model.text=false model.ids=true",
+        "model.ids=true",
+        "train.epochs=0",
+        "model.adapter=frozen",
+        "model.adapter=full",
+    ],
 )
 def test_the_quickstart_can_be_ablated(ablation: str):
-    assert load(next(path for path in CONFIGS if path.name == "quickstart.yaml"), [ablation, "name=ablation"])
+    path = next(path for path in CONFIGS if path.name == "quickstart.yaml")
+    assert load(path, [*ablation.split(), "name=ablation"])
