@@ -73,7 +73,8 @@ class Run:
 
         A stage that was cut short is done again; work that can resume finds its own files in the folder.
         """
-        key = digest(inputs)
+        # Another version of the package may make something else of the same inputs.
+        key = digest([inputs, importlib.metadata.version("genre-recommender")])
         done = self.manifest["stages"].get(stage)
         if done and done["inputs"] == key and self.path(stage).exists():
             return False
