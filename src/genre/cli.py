@@ -259,7 +259,7 @@ def show(config: Path, overrides: tuple[str, ...]) -> None:
 
     opened = _open(config, overrides)
     _stage("prepare", opened)
-    datacard.show(Dataset.load(opened.path("data")), console())
+    datacard.show(Dataset.load(opened.path("data")), console(markup=True))
 
 
 @commands.command()
