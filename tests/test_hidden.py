@@ -8,7 +8,7 @@ import genre.hidden
 from genre.component import Slot
 from genre.config import ModelSection
 from genre.errors import GenreError
-from genre.hidden import hidden_states
+from genre.hidden import hidden_states, passing_states
 from genre.textencoder import build, pretrained_vectors
 from toyworld import WORDS, tiny_backbone
 
@@ -55,6 +55,13 @@ def test_known_texts_are_not_computed_again_and_new_ones_are_added(loaded, monke
     assert seen == [1]
     np.testing.assert_array_equal(again.lengths[:5], more.lengths[:5])
     torch.testing.assert_close(again.batch(np.array([0]))[0], more.batch(np.array([0]))[0])
+
+
+def test_texts_that_pass_by_have_the_same_states_and_are_kept_nowhere(loaded, tmp_path):
+    passing = passing_states(loaded, TEXTS, 1, 32)
+    assert not (tmp_path / "cache").exists()
+    kept, rows = hidden_states(loaded, TEXTS, 1, 32), np.arange(len(TEXTS))
+    torch.testing.assert_close(passing.batch(rows)[0], kept.batch(rows)[0], rtol=0.02, atol=0.02)
 
 
 @pytest.mark.parametrize(("layer", "max_tokens"), [(0, 32), (1, 8)])

@@ -80,6 +80,22 @@ def hidden_states(
     return HiddenStates(segments, found[:, 0], found[:, 1], found[:, 2])
 
 
+def passing_states(
+    loaded: Loaded, texts: Sequence[str], layer: int, max_tokens: int, budget: int = 8192
+) -> HiddenStates:
+    """The same for texts that will not come again, such as what a person says: computed now, kept nowhere."""
+    tokens = loaded.tokenizer(list(texts), truncation=True, max_length=max_tokens)["input_ids"]
+    lengths = np.array([len(one) for one in tokens], dtype=np.int64)
+    start = np.cumsum(lengths) - lengths
+    flat = np.empty((int(lengths.sum()), loaded.hidden_size), dtype=np.uint16)
+    for batch in batches_by_length(lengths, budget):
+        states = lower_states(loaded, [tokens[i] for i in batch.rows], layer)
+        for i, one in zip(batch.rows, states, strict=True):
+            bits = np.frombuffer(_bits(one[: lengths[i]]), dtype=np.uint16)
+            flat[start[i] : start[i] + lengths[i]] = bits.reshape(-1, loaded.hidden_size)
+    return HiddenStates([flat], np.zeros(len(texts), dtype=np.int64), start, lengths)
+
+
 def _read(store: Path, hidden: int) -> tuple[list[NDArray[np.uint16]], dict[Hash, Place]]:
     segments: list[NDArray[np.uint16]] = []
     places: dict[Hash, Place] = {}

@@ -20,7 +20,7 @@ from genre.data import Dataset, Histories, Log
 from genre.errors import GenreError, RunError
 from genre.files import replacing_folder, seal, unseal
 from genre.heads import Examples, Head
-from genre.hidden import hidden_states
+from genre.hidden import passing_states
 from genre.labels import Label
 from genre.text import render
 from genre.textencoder import TextEncoder, build, pretrained_vectors
@@ -128,7 +128,7 @@ class TrainedModel:
     vectors: Tensor
     """``[items, dim]``."""
     text: TextEncoder | None
-    """The fine-tuned text encoder; None until a text is asked about (`embed` loads it), or where text is not used."""
+    """The text encoder of a model just trained; of one that was read from a folder, `embed` loads it when needed."""
     folder: Path | None = None
 
     @property
@@ -191,14 +191,20 @@ class TrainedModel:
         section = self.model.section
         if not section.text:
             raise GenreError("this model does not read text (model.text is false)")
-        loaded = section.backbone.load()
-        encoder, first = build(section, loaded)
-        if self.text is None and self.folder is not None:
-            encoder.load_state_dict(load_file(self.folder / "text.safetensors"), strict=False)
-            self.text = encoder
-        assert self.text is not None
-        states = hidden_states(loaded, texts, first, section.max_tokens)
-        return self.text.eval().encode(states, np.arange(len(texts)), 8192).numpy()
+        loaded, encoder, first = self._language_model
+        states = passing_states(loaded, texts, first, section.max_tokens)
+        return encoder.eval().encode(states, np.arange(len(texts)), 8192).numpy()
+
+    @cached_property
+    def _language_model(self) -> tuple[Loaded, TextEncoder, int]:
+        """The language model, its fine-tuned upper part and the layer where that begins; loaded once."""
+        loaded = self.model.section.backbone.load()
+        encoder, first = build(self.model.section, loaded)
+        if self.text is not None:
+            return loaded, self.text, first
+        assert self.folder is not None
+        encoder.load_state_dict(load_file(self.folder / "text.safetensors"), strict=False)
+        return loaded, encoder, first
 
     def save(self, folder: Path, data_hash: str) -> None:
         """Write the model as safetensors and JSON with their hashes, all or nothing. The untouched weights stay out."""
@@ -247,6 +253,6 @@ def text_embedder(config: Config) -> Callable[[list[str]], Floats]:
     def embed(texts: list[str]) -> Floats:
         if not loaded:
             loaded.append(config.model.backbone.load())
-        return pretrained_vectors(loaded[0], texts, config.model.max_tokens)
+        return pretrained_vectors(loaded[0], texts, config.model.max_tokens, keep=False)
 
     return embed

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from genre.backbones import Loaded
 from genre.config import ModelSection
-from genre.hidden import HiddenStates, attention_mask, hidden_states
+from genre.hidden import HiddenStates, attention_mask, hidden_states, passing_states
 from genre.layers import AttentionPooling, FirstPooling, MeanPooling
 from genre.text import batches_by_length
 from genre.types import Floats
@@ -78,9 +78,14 @@ def build(section: ModelSection, loaded: Loaded) -> tuple[TextEncoder, int]:
     return TextEncoder(upper, section.pooling, loaded.hidden_size), first
 
 
-def pretrained_vectors(loaded: Loaded, texts: Sequence[str], max_tokens: int, token_budget: int = 8192) -> Floats:
-    """Texts as the language model sees them before any training, mean-pooled: ``[texts, hidden]``, of unit length."""
-    depth = len(loaded.layers)
-    states = hidden_states(loaded, texts, depth, max_tokens, token_budget)
+def pretrained_vectors(
+    loaded: Loaded, texts: Sequence[str], max_tokens: int, keep: bool = True, token_budget: int = 8192
+) -> Floats:
+    """Texts as the language model sees them before any training, mean-pooled: ``[texts, hidden]``, of unit length.
+
+    ``keep`` is false for texts that will not come again: their states are not stored.
+    """
+    states_of = hidden_states if keep else passing_states
+    states = states_of(loaded, texts, len(loaded.layers), max_tokens, token_budget)
     encoder = TextEncoder(nn.ModuleList(), "mean", loaded.hidden_size)
     return encoder.encode(states, np.arange(len(texts)), token_budget).numpy()

@@ -19,7 +19,7 @@ from genre.curves import Curves
 from genre.data import Dataset, Log
 from genre.errors import GenreError
 from genre.files import digest, write_json
-from genre.fitting import Fitter, Phase
+from genre.fitting import PHASES, Fitter, Phase
 from genre.progress import progress as progress_bar
 from genre.run import Run
 from genre.validation import Measure, Validation
@@ -54,9 +54,9 @@ class Training:
         progress = stood or Progress()
         with Curves(self.folder, progress.curves) as curves:
             for phase in self.fitter.phases():
-                if stood is None or _order(phase) > _order(progress.phase):
+                if stood is None or PHASES.index(phase) > PHASES.index(progress.phase):
                     progress.phase, progress.epoch, progress.best_epoch, progress.best = phase, 0, 0, None
-                elif _order(phase) < _order(progress.phase):
+                elif PHASES.index(phase) < PHASES.index(progress.phase):
                     continue
                 self._phase(progress, curves, resume=stood is not None and stood.phase == phase)
                 stood = None
@@ -136,10 +136,6 @@ class Training:
             "threads": torch.get_num_threads(),
         }
         write_json(self.folder / "training.json", facts)
-
-
-def _order(phase: Phase) -> int:
-    return ("warmup", "finetune").index(phase)
 
 
 def _check(log: Log, config: Config) -> None:
