@@ -28,7 +28,6 @@ from genre.component import Slot
 from genre.config import Config, DataSection, ModelSection, TrainSection
 from genre.data import Dataset, Log
 from genre.fitting import Fitter
-from genre.hidden import attention_mask
 from genre.prepare import build
 from genre.run import machine, versions
 from genre.text import render
@@ -127,9 +126,10 @@ def whole_model(pad: bool) -> Encode:
             longest = PADDED if pad else max(len(tokens[j]) for j in order[i : i + size])
             ids = torch.tensor([tokens[j] + [0] * (longest - len(tokens[j])) for j in order[i : i + size]])
             real = ids != 0
-            states = loop.whole.model.embeddings(input_ids=ids)
-            for layer in loop.whole.layers[: len(loop.whole.layers) - len(text.layers)]:
-                states = layer(states, attention_mask(real))
+            states = loop.whole.anatomy.embed(ids)
+            of = loop.whole.anatomy.inputs(states, real, 0)
+            for layer in loop.whole.layers[: text.stack.first]:
+                states = layer(states, **of(layer))
             parts.append(text(states, real))
         back = torch.from_numpy(np.argsort(order))
         return torch.cat(parts)[back]

@@ -20,7 +20,7 @@ from genre.ranking import ranks, top_lists
 from genre.settings import settings
 from genre.sources import Resources
 from genre.states import load_state, save_state
-from toyworld import circle, dataset
+from toyworld import circle, dataset, tiny_backbone, tiny_decoder
 
 ALL = [(kind, name) for kind in kinds() for name in names(kind)]
 
@@ -414,34 +414,41 @@ def test_balancer(name: str):
     assert gradients["a"] == 2 * gradients["b"], "the weights of the configuration count"
 
 
+@pytest.mark.parametrize("kind", ["encoder", "decoder"])
 @pytest.mark.parametrize("name", of("adapters"))
-def test_adapter(name: str):
+def test_adapter(name: str, kind: str, tmp_path: Path):
     import torch
-    from transformers import BertConfig, BertModel
 
-    torch.manual_seed(0)
-    sizes = {
-        "vocab_size": 40,
-        "hidden_size": 16,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 2,
-        "intermediate_size": 16,
-    }
-    model = BertModel(BertConfig(**sizes)).eval().requires_grad_(False)
+    from genre.hidden import lower_states, padded
+    from genre.stack import Stack
+
+    make = tiny_backbone if kind == "encoder" else tiny_decoder
+    loaded = Slot("backbones").build(make(tmp_path, layers=3)).load()
+    frozen = {key: p.clone() for key, p in loaded.layers.named_parameters()}
     adapter = Slot("adapters").build(name)
-    tokens = torch.arange(8)[None]
-    before = model(tokens).last_hidden_state.detach().clone()
-    first = adapter.first_layer(3)
-    assert 0 <= first <= 3
-    layers = model.encoder.layer
-    adapter.apply(torch.nn.ModuleList(list(layers)[first:]))
-    torch.testing.assert_close(model(tokens).last_hidden_state, before)
-    opened = [key for key, p in model.named_parameters() if p.requires_grad]
-    assert all(int(key.split("encoder.layer.")[1].split(".")[0]) >= first for key in opened)
-    assert bool(opened) == (first < 3)
+    tokens = [[4, 5, 6, 7], [8, 9]]
+    _, real = padded(loaded, tokens)
+    taps = adapter.taps(3)
+    assert list(taps) == sorted(taps)
+    assert 0 <= taps[0] <= taps[-1] <= 3
+    whole, stack = Stack(loaded, (3,)), Stack(loaded, taps)
+    expected = whole(lower_states(loaded, tokens, (3,)).clone(), real)
+    tuning = adapter.apply(stack)
+    states = lower_states(loaded, tokens, taps).clone()
+    out = stack(states, real)
+    assert out.shape == expected.shape
+    if name not in ("prefix", "prompt"):  # these put something in front, so that nothing stays as it was
+        torch.testing.assert_close(out[real], expected[real], rtol=1e-4, atol=1e-4)
+    opened = [(key, p) for key, p in stack.named_parameters() if p.requires_grad]
+    assert bool(opened) == (name != "frozen")
+    assert all(tuning.rate(key) > 0 for key, _ in opened)
     if opened:
-        model(tokens).last_hidden_state.square().sum().backward()
-        assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters() if p.requires_grad)
+        stack(states, real)[real].square().sum().backward()
+        assert any(p.grad is not None and p.grad.abs().sum() > 0 for _, p in opened)
+    # What an adapter trains is its own: the language model that others stand on stays as it is.
+    for _, p in opened:
+        torch.nn.init.normal_(p.data)
+    assert all(torch.equal(frozen[key], p) for key, p in loaded.layers.named_parameters() if key in frozen)
 
 
 @pytest.mark.parametrize("name", of("datasets"))
@@ -469,4 +476,5 @@ def test_backbone_loads_or_says_why_not(name: str, tmp_path: Path):
     loaded = backbone.load()
     assert len(loaded.layers)
     assert len(loaded.revision) == 64
-    assert not any(p.requires_grad for p in loaded.model.parameters())
+    assert not any(p.requires_grad for p in loaded.layers.parameters())
+    assert backbone.shape().depth == len(loaded.layers)

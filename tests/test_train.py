@@ -52,7 +52,8 @@ def hits(model: TrainedModel, data: Dataset) -> float:
 
 
 def test_it_learns_to_walk_around_the_circle(backbone, tmp_path):
-    conf = config(backbone, train={"warmup_epochs": 20, "epochs": 2, "early_stopping": {"patience": 20}})
+    stop = {"metric": "rating.rmse", "patience": 20}
+    conf = config(backbone, train={"warmup_epochs": 20, "epochs": 2, "early_stopping": stop})
     run, data = trained(conf, dataset(circle()), tmp_path)
     model = TrainedModel.load(run.path("model") / "finetuned", data)
     assert hits(model, data) > 0.9

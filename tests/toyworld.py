@@ -18,25 +18,21 @@ WORDS = [
 ]
 
 
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS, *[f"word{i}" for i in range(200)], "yes", "no"]
+
+
 def tiny_backbone(folder: Path, layers: int = 2, hidden: int = 32) -> dict[str, Any]:
     """A random BERT with a vocabulary of toy words, saved as HuggingFace saves; as `model.backbone` names it."""
     import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+    from tokenizers import processors
+    from transformers import BertConfig, BertModel
 
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS, *[f"word{i}" for i in range(200)]]
-    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(pieces)}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
-    )
+    ends = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    _tokenizer(ends).save_pretrained(folder)
     torch.manual_seed(0)
     model = BertModel(
         BertConfig(
-            vocab_size=len(pieces),
+            vocab_size=len(PIECES),
             hidden_size=hidden,
             num_hidden_layers=layers,
             num_attention_heads=2,
@@ -45,8 +41,47 @@ def tiny_backbone(folder: Path, layers: int = 2, hidden: int = 32) -> dict[str, 
         )
     )
     model.save_pretrained(folder)
-    fast.save_pretrained(folder)
     return {"type": "huggingface", "path": str(folder)}
+
+
+def tiny_decoder(folder: Path, layers: int = 2, hidden: int = 32) -> dict[str, Any]:
+    """The same as a Llama: two query heads that share one key head, rotary positions, tied words."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    _tokenizer(None).save_pretrained(folder)
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(PIECES),
+            hidden_size=hidden,
+            num_hidden_layers=layers,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            intermediate_size=2 * hidden,
+            max_position_embeddings=128,
+            tie_word_embeddings=True,
+            pad_token_id=0,
+            bos_token_id=2,
+            eos_token_id=3,
+        )
+    )
+    model.save_pretrained(folder)
+    return {"type": "huggingface", "path": str(folder)}
+
+
+def _tokenizer(ends: Any) -> Any:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    made = Tokenizer(models.WordLevel({word: i for i, word in enumerate(PIECES)}, unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    special: dict[str, Any] = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    if ends is None:
+        special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "bos_token": "[CLS]", "eos_token": "[SEP]"}
+    else:
+        made.post_processor = ends
+    return PreTrainedTokenizerFast(tokenizer_object=made, **special)
 
 
 def circle(n_users: int = 60, n_items: int = 20, length: int = 12, seed: int = 0) -> Reading:

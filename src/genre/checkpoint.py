@@ -64,6 +64,7 @@ def save(
         save_file(best, aside / "best.safetensors")
         for name, stepper in steppers.items():
             save_file(_optimizer_tensors(stepper), aside / f"{name}.safetensors")
+        save_file(fitter.tuning.state(), aside / "adapter.safetensors")
         schedules = {name: stepper.schedule.last_epoch for name, stepper in steppers.items()}
         text = json.dumps({"progress": asdict(progress), "schedules": schedules})
         (aside / "progress.json").write_text(text, encoding="utf-8")
@@ -84,6 +85,7 @@ def restore(folder: Path, fitter: Fitter, steppers: dict[str, Stepper]) -> dict[
     set_weights(fitter, load_file(folder / "weights.safetensors"))
     if progress_phase(folder) == "finetune":
         fitter.table = fitter.encode_all()
+    fitter.tuning.restore(load_file(folder / "adapter.safetensors"))
     schedules = json.loads((folder / "progress.json").read_text(encoding="utf-8"))["schedules"]
     for name, stepper in steppers.items():
         _set_optimizer(stepper, load_file(folder / f"{name}.safetensors"))

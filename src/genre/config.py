@@ -66,8 +66,8 @@ class ModelSection:
     """An item's text: words in braces are columns of the items table; an empty column leaves nothing behind."""
     max_tokens: Annotated[int, Field(ge=4, le=512)] = 48
     """Longest item text, in tokens, the rest is cut; larger sees more of the text and costs time in proportion."""
-    pooling: Literal["mean", "first", "attention"] = "mean"
-    """How token vectors become one: their mean, the first ([CLS]) token, or learned attention weights."""
+    pooling: Literal["mean", "first", "last", "attention"] = "mean"
+    """How token vectors become one: their mean, the first ([CLS]) or the last token, or learned attention weights."""
     dim: PositiveInt = 128
     """Length of item and user vectors; larger can hold more and over-fits sooner."""
     text: bool = True

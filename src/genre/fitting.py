@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,9 +20,9 @@ from genre.batches import Batch, TrainingLog
 from genre.config import Config, TrainSection
 from genre.data import Dataset, Log
 from genre.hidden import HiddenStates, hidden_states
-from genre.model import Facts, MultiTaskModel, TrainedModel, labels_of
-from genre.text import render
-from genre.textencoder import TextEncoder, build
+from genre.model import Facts, MultiTaskModel, TrainedModel, item_texts, labels_of
+from genre.stack import Tuning
+from genre.textencoder import TextEncoder, build, load
 
 Phase = Literal["warmup", "finetune"]
 PHASES: tuple[Phase, ...] = ("warmup", "finetune")
@@ -37,27 +37,45 @@ class Stepper:
     schedule: LambdaLR
     clip: float
 
+    tuning: Tuning | None = None
+    """What an adapter wants done around the steps."""
+    most: int = 0
+    """Steps that there will be at most."""
+
     @classmethod
-    def over(cls, parameters: list[nn.Parameter], lr: float, steps: int, train: TrainSection) -> Stepper:
+    def over(
+        cls,
+        named: Iterable[tuple[str, nn.Parameter]],
+        lr: float,
+        steps: int,
+        train: TrainSection,
+        tuning: Tuning | None = None,
+    ) -> Stepper:
         """Matrices decay, vectors (biases, norms) do not; rates rise for ``lr_warmup`` of the steps, then fall."""
-        groups = [
-            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": train.weight_decay},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        groups = [group for group in groups if group["params"]]
+        parameters, groups = [], defaultdict(list)
+        for name, parameter in named:
+            parameters.append(parameter)
+            rate = lr * (tuning.rate(name) if tuning else 1.0)
+            groups[rate, train.weight_decay if parameter.ndim > 1 else 0.0].append(parameter)
+        made = [{"params": group, "lr": rate, "weight_decay": decay} for (rate, decay), group in groups.items()]
         optimizer: Optimizer
         if train.optimizer == "adamw":
-            optimizer = torch.optim.AdamW(groups, lr=lr)
+            optimizer = torch.optim.AdamW(made, lr=lr)
         else:
-            optimizer = torch.optim.SGD(groups, lr=lr, momentum=0.9)
+            optimizer = torch.optim.SGD(made, lr=lr, momentum=0.9)
         rise = max(1, round(steps * train.lr_warmup))
-        return cls(parameters, optimizer, LambdaLR(optimizer, _cosine(rise, max(steps, rise + 1))), train.clip)
+        schedule = LambdaLR(optimizer, _cosine(rise, max(steps, rise + 1)))
+        return cls(parameters, optimizer, schedule, train.clip, tuning, steps)
 
     def step(self) -> None:
         """Clip, step, forget the gradient."""
+        if self.tuning and self.tuning.penalty:
+            self.tuning.penalty().backward()
         nn.utils.clip_grad_norm_(self.parameters, self.clip)
         self.optimizer.step()
         self.schedule.step()
+        if self.tuning and self.tuning.after_step:
+            self.tuning.after_step(self.schedule.last_epoch, self.most)
         self.optimizer.zero_grad(set_to_none=True)
 
 
@@ -80,12 +98,13 @@ class Fitter:
         log = Log.of(data).parts("train")
         self.states: HiddenStates | None = None
         self.text: TextEncoder | None = None
+        self.tuning = Tuning()
         hidden = 0
         if section.text:
-            loaded = section.backbone.load()
-            self.text, first = build(section, loaded)
-            texts, budget = render(data.items, section.template), self.train.token_budget
-            self.states = hidden_states(loaded, texts, first, section.max_tokens, budget)
+            loaded = load(section.backbone)
+            self.text, self.tuning = build(section, loaded)
+            texts, budget = item_texts(section, loaded, data), self.train.token_budget
+            self.states = hidden_states(loaded, texts, self.text.stack.taps, section.max_tokens, budget)
             hidden = loaded.hidden_size
         seen = torch.from_numpy(np.bincount(log.item, minlength=log.n_items) > 0)
         self.model = MultiTaskModel(section, Facts.of(log, section.heads, hidden), seen)
@@ -108,11 +127,10 @@ class Fitter:
         steps = self.most_epochs(phase) * self.log.count(self.train.batch_size)
         rates = self.train.lr
         rest = rates.rest if phase == "warmup" else rates.rest_finetune
-        made = {"rest": Stepper.over(list(self.model.parameters()), rest, steps, self.train)}
+        made = {"rest": Stepper.over(self.model.named_parameters(), rest, steps, self.train)}
         if phase == "finetune" and self.text is not None:
-            opened = [p for p in self.text.parameters() if p.requires_grad]
             rounds = math.ceil(steps / self.train.steps_per_round)
-            made["backbone"] = Stepper.over(opened, rates.backbone, rounds, self.train)
+            made["backbone"] = Stepper.over(self.text.opened(), rates.backbone, rounds, self.train, self.tuning)
         return made
 
     def epoch(

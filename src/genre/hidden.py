@@ -7,7 +7,7 @@ found by its own hash. States are bfloat16, ragged, memory-mapped: memory does n
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,7 +34,7 @@ class HiddenStates:
     """The states of some texts, in their order."""
 
     segments: list[NDArray[np.uint16]]
-    """Each ``[tokens, hidden]``, bfloat16 bits, memory-mapped."""
+    """Each ``[tokens, width]``, bfloat16 bits, memory-mapped; the width is the model's, times the layers tapped."""
     segment: NDArray[np.int64]
     """``[texts]``."""
     start: NDArray[np.int64]
@@ -45,7 +45,7 @@ class HiddenStates:
         return len(self.lengths)
 
     def batch(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
-        """States of some texts ``[b, longest, hidden]``, float32, and which are real ``[b, longest]`` (None if all)."""
+        """States of some texts ``[b, longest, width]``, float32, and which are real ``[b, longest]`` (None if all)."""
         import torch
 
         lengths = self.lengths[rows]
@@ -62,47 +62,57 @@ class HiddenStates:
 
 
 def hidden_states(
-    loaded: Loaded, texts: Sequence[str], layer: int, max_tokens: int, budget: int = 8192
+    loaded: Loaded, texts: Sequence[str], taps: tuple[int, ...], max_tokens: int, budget: int = 8192
 ) -> HiddenStates:
-    """States that enter layer ``layer`` (the last layer's output if ``layer`` is the depth) for every text.
+    """States that enter the layers ``taps`` (the depth stands for the last layer's output), side by side, of all texts.
 
     Only texts that the store does not have yet are computed. Raises `GenreError` on a state that is not finite.
     """
+    layer = taps[0] if len(taps) == 1 else list(taps)
     key = {"revision": loaded.revision, "layer": layer, "max_tokens": max_tokens, "dtype": "bfloat16"}
     store = cache_folder() / "hidden" / digest(key)[:32]
     hashes = [hashlib.sha256(text.encode()).digest()[:16] for text in texts]
-    segments, places = _read(store, loaded.hidden_size)
+    width = loaded.hidden_size * len(taps)
+    segments, places = _read(store, width)
     missing = {h: text for h, text in zip(hashes, texts, strict=True) if h not in places}
     if missing:
-        _compute(loaded, missing, layer, max_tokens, budget, store)
-        segments, places = _read(store, loaded.hidden_size)
+        _compute(loaded, missing, taps, max_tokens, budget, store)
+        segments, places = _read(store, width)
     found = np.array([places[h] for h in hashes], dtype=np.int64).reshape(-1, 3)
     return HiddenStates(segments, found[:, 0], found[:, 1], found[:, 2])
 
 
 def passing_states(
-    loaded: Loaded, texts: Sequence[str], layer: int, max_tokens: int, budget: int = 8192
+    loaded: Loaded, texts: Sequence[str], taps: tuple[int, ...], max_tokens: int, budget: int = 8192
 ) -> HiddenStates:
     """The same for texts that will not come again, such as what a person says: computed now, kept nowhere."""
-    tokens = loaded.tokenizer(list(texts), truncation=True, max_length=max_tokens)["input_ids"]
+    tokens = tokenize(loaded, texts, max_tokens)
     lengths = np.array([len(one) for one in tokens], dtype=np.int64)
     start = np.cumsum(lengths) - lengths
-    flat = np.empty((int(lengths.sum()), loaded.hidden_size), dtype=np.uint16)
+    width = loaded.hidden_size * len(taps)
+    flat = np.empty((int(lengths.sum()), width), dtype=np.uint16)
     for batch in batches_by_length(lengths, budget):
-        states = lower_states(loaded, [tokens[i] for i in batch.rows], layer)
+        states = lower_states(loaded, [tokens[i] for i in batch.rows], taps)
         for i, one in zip(batch.rows, states, strict=True):
-            bits = np.frombuffer(_bits(one[: lengths[i]]), dtype=np.uint16)
-            flat[start[i] : start[i] + lengths[i]] = bits.reshape(-1, loaded.hidden_size)
+            flat[start[i] : start[i] + lengths[i]] = np.frombuffer(_bits(one[: lengths[i]]), dtype=np.uint16).reshape(
+                -1, width
+            )
     return HiddenStates([flat], np.zeros(len(texts), dtype=np.int64), start, lengths)
 
 
-def _read(store: Path, hidden: int) -> tuple[list[NDArray[np.uint16]], dict[Hash, Place]]:
+def tokenize(loaded: Loaded, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
+    """Token numbers of each text, at least one: an empty text is the end-of-text token where nothing else is added."""
+    tokens = loaded.tokenizer(list(texts), truncation=True, max_length=max_tokens)["input_ids"]
+    return [one or [loaded.tokenizer.eos_token_id or 0] for one in tokens]
+
+
+def _read(store: Path, width: int) -> tuple[list[NDArray[np.uint16]], dict[Hash, Place]]:
     segments: list[NDArray[np.uint16]] = []
     places: dict[Hash, Place] = {}
     for folder in sorted(p for p in store.glob("*") if not p.name.startswith(".")):
         index = np.load(folder / "index.npy", allow_pickle=False)
         tokens = int(index["length"].sum())
-        states = np.memmap(folder / "states.bf16", dtype=np.uint16, mode="r").reshape(-1, hidden)
+        states = np.memmap(folder / "states.bf16", dtype=np.uint16, mode="r").reshape(-1, width)
         if len(states) != tokens:
             raise GenreError(f"{folder}: holds {len(states)} tokens where its index says {tokens}; delete this folder")
         starts = np.cumsum(index["length"]) - index["length"]
@@ -116,9 +126,11 @@ def _read(store: Path, hidden: int) -> tuple[list[NDArray[np.uint16]], dict[Hash
 INDEX = np.dtype([("hash", np.uint8, (16,)), ("length", np.int32)])
 
 
-def _compute(loaded: Loaded, missing: dict[Hash, str], layer: int, max_tokens: int, budget: int, store: Path) -> None:
+def _compute(
+    loaded: Loaded, missing: dict[Hash, str], taps: tuple[int, ...], max_tokens: int, budget: int, store: Path
+) -> None:
     """Write the states of ``missing`` as one new segment, in the order in which batches come out."""
-    tokens = loaded.tokenizer(list(missing.values()), truncation=True, max_length=max_tokens)["input_ids"]
+    tokens = tokenize(loaded, list(missing.values()), max_tokens)
     lengths = np.array([len(one) for one in tokens], dtype=np.int64)
     names = list(missing)
     order: list[int] = []
@@ -126,7 +138,7 @@ def _compute(loaded: Loaded, missing: dict[Hash, str], layer: int, max_tokens: i
     with replacing_folder(store / segment) as folder:
         with (folder / "states.bf16").open("wb") as file, progress("hidden states", len(names)) as advance:
             for batch in batches_by_length(lengths, budget):
-                states = lower_states(loaded, [tokens[i] for i in batch.rows], layer)
+                states = lower_states(loaded, [tokens[i] for i in batch.rows], taps)
                 for i, one in zip(batch.rows, states, strict=True):
                     file.write(_bits(one[: lengths[i]]))
                 order += batch.rows.tolist()
@@ -137,34 +149,36 @@ def _compute(loaded: Loaded, missing: dict[Hash, str], layer: int, max_tokens: i
         np.save(folder / "index.npy", index, allow_pickle=False)
 
 
-def lower_states(loaded: Loaded, tokens: list[list[int]], layer: int) -> Tensor:
-    """Run the embeddings and the layers below ``layer`` over some token lists: ``[b, longest, hidden]``."""
+def lower_states(loaded: Loaded, tokens: list[list[int]], taps: tuple[int, ...]) -> Tensor:
+    """Run the embeddings and the layers below the last tap over some token lists: ``[b, longest, width]``."""
+    import torch
+
+    ids, real = padded(loaded, tokens)
+    found = []
+    with torch.inference_mode():
+        states = loaded.anatomy.embed(ids)
+        of = loaded.anatomy.inputs(states, real, 0)
+        for number in range(taps[-1] + 1):
+            if number in taps:
+                found.append(states)
+            if number < taps[-1]:
+                layer = loaded.layers[number]
+                states = layer(states, **of(layer))
+    states = torch.cat(found, -1)
+    if not torch.isfinite(states).all():
+        raise GenreError("the language model gave hidden states that are not finite; its weights are damaged")
+    return states
+
+
+def padded(loaded: Loaded, tokens: list[list[int]]) -> tuple[Tensor, Tensor]:
+    """Token lists as one tensor, and where it is real: ``[b, longest]`` each."""
     import torch
 
     longest = max(len(one) for one in tokens)
     pad = loaded.tokenizer.pad_token_id or 0
     ids = torch.tensor([one + [pad] * (longest - len(one)) for one in tokens])
     real = torch.tensor([[True] * len(one) + [False] * (longest - len(one)) for one in tokens])
-    with torch.inference_mode():
-        loaded.model.eval()
-        states = _embeddings(loaded)(input_ids=ids)
-        for one in loaded.layers[:layer]:
-            states = one(states, attention_mask(real))
-    if not torch.isfinite(states).all():
-        raise GenreError("the language model gave hidden states that are not finite; its weights are damaged")
-    return states
-
-
-def _embeddings(loaded: Loaded) -> Callable[..., Tensor]:
-    module = getattr(loaded.model, "embeddings", None)
-    if not callable(module):
-        raise GenreError(f"{type(loaded.model).__name__} has no embeddings module; use a BERT-class encoder")
-    return module  # type: ignore[return-value]
-
-
-def attention_mask(real: Tensor | None) -> Tensor | None:
-    """The mask that encoder layers take: true where a token may be looked at, ``[b, 1, 1, longest]``."""
-    return None if real is None or bool(real.all()) else real[:, None, None, :]
+    return ids, real
 
 
 def _bits(states: Tensor) -> bytes:

@@ -40,6 +40,15 @@ class FirstPooling(nn.Module):
         return states[:, 0]
 
 
+class LastPooling(nn.Module):
+    """The last real token's vector, which in a decoder has read all others: ``[b, l, h] -> [b, h]``."""
+
+    def forward(self, states: Tensor, real: Tensor | None) -> Tensor:
+        if real is None:
+            return states[:, -1]
+        return states[torch.arange(len(states)), real.sum(1) - 1]
+
+
 class CausalMean(nn.Module):
     """States that are the mean of the events so far, after a learned start; see `genre.users.UserEncoder`."""
 

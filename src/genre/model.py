@@ -23,7 +23,7 @@ from genre.heads import Examples, Head
 from genre.hidden import passing_states
 from genre.labels import Label
 from genre.text import render
-from genre.textencoder import TextEncoder, build, pretrained_vectors
+from genre.textencoder import TextEncoder, build, load, pretrained_vectors
 from genre.types import Floats, Ints
 
 if TYPE_CHECKING:
@@ -191,20 +191,21 @@ class TrainedModel:
         section = self.model.section
         if not section.text:
             raise GenreError("this model does not read text (model.text is false)")
-        loaded, encoder, first = self._language_model
-        states = passing_states(loaded, texts, first, section.max_tokens)
+        loaded, encoder = self._language_model
+        asked = [loaded.reading.query + text for text in texts]
+        states = passing_states(loaded, asked, encoder.stack.taps, section.max_tokens)
         return encoder.eval().encode(states, np.arange(len(texts)), 8192).numpy()
 
     @cached_property
-    def _language_model(self) -> tuple[Loaded, TextEncoder, int]:
-        """The language model, its fine-tuned upper part and the layer where that begins; loaded once."""
-        loaded = self.model.section.backbone.load()
-        encoder, first = build(self.model.section, loaded)
+    def _language_model(self) -> tuple[Loaded, TextEncoder]:
+        """The language model and its fine-tuned upper part."""
+        loaded = load(self.model.section.backbone)
         if self.text is not None:
-            return loaded, self.text, first
+            return loaded, self.text
         assert self.folder is not None
+        encoder, _ = build(self.model.section, loaded)
         encoder.load_state_dict(load_file(self.folder / "text.safetensors"), strict=False)
-        return loaded, encoder, first
+        return loaded, encoder
 
     def save(self, folder: Path, data_hash: str) -> None:
         """Write the model as safetensors and JSON with their hashes, all or nothing. The untouched weights stay out."""
@@ -242,17 +243,21 @@ def _state(module: nn.Module) -> dict[str, Tensor]:
 
 def text_vectors(config: Config, data: Dataset) -> Floats:
     """Item texts as the pretrained language model sees them, before any training: ``[items, hidden]``, unit length."""
-    texts = render(data.items, config.model.template)
-    return pretrained_vectors(config.model.backbone.load(), texts, config.model.max_tokens)
+    loaded = load(config.model.backbone)
+    return pretrained_vectors(loaded, item_texts(config.model, loaded, data), config.model.max_tokens)
 
 
 def text_embedder(config: Config) -> Callable[[list[str]], Floats]:
     """The same for any texts; the language model is loaded when it is first needed."""
-    loaded: list[Loaded] = []
 
     def embed(texts: list[str]) -> Floats:
-        if not loaded:
-            loaded.append(config.model.backbone.load())
-        return pretrained_vectors(loaded[0], texts, config.model.max_tokens, keep=False)
+        loaded = load(config.model.backbone)
+        asked = [loaded.reading.query + text for text in texts]
+        return pretrained_vectors(loaded, asked, config.model.max_tokens, keep=False)
 
     return embed
+
+
+def item_texts(section: ModelSection, loaded: Loaded, data: Dataset) -> list[str]:
+    """Each item's text by the template, as the language model was taught to read one."""
+    return [loaded.reading.passage + text for text in render(data.items, section.template)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -9,38 +10,43 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from genre.backbones import Loaded
+from genre.backbones import Backbone, Loaded
 from genre.config import ModelSection
-from genre.hidden import HiddenStates, attention_mask, hidden_states, passing_states
-from genre.layers import AttentionPooling, FirstPooling, MeanPooling
+from genre.hidden import HiddenStates, hidden_states, passing_states
+from genre.layers import AttentionPooling, FirstPooling, LastPooling, MeanPooling
+from genre.stack import Stack, Tuning
 from genre.text import batches_by_length
 from genre.types import Floats
 
 POOLINGS: dict[str, Callable[[int], nn.Module]] = {
     "mean": lambda hidden: MeanPooling(),
     "first": lambda hidden: FirstPooling(),
+    "last": lambda hidden: LastPooling(),
     "attention": AttentionPooling,
 }
 
 
 class TextEncoder(nn.Module):
-    """The layers that an adapter trains, and pooling: ``[b, l, hidden] -> [b, hidden]``, of unit length."""
+    """A stack of layers, and pooling: ``[b, l, width] -> [b, hidden]``, of unit length."""
 
-    def __init__(self, layers: nn.ModuleList, pooling: str, hidden: int) -> None:
+    def __init__(self, stack: Stack, pooling: str) -> None:
         super().__init__()
-        self.layers = layers
-        self.pool = POOLINGS[pooling](hidden)
+        self.stack = stack
+        self.pool = POOLINGS[pooling](stack.hidden_size)
 
     def forward(self, states: Tensor, real: Tensor | None) -> Tensor:
-        mask = attention_mask(real)
-        for layer in self.layers:
-            states = layer(states, mask)
-        return nn.functional.normalize(self.pool(states, real), dim=-1)
+        return nn.functional.normalize(self.pool(self.stack(states, real), real), dim=-1)
 
     @property
     def trainable(self) -> bool:
         """Whether any of its weights is trained."""
-        return any(p.requires_grad for p in self.parameters())
+        return bool(self.opened())
+
+    def opened(self) -> list[tuple[str, nn.Parameter]]:
+        """The weights that are trained, by name: those of the stack first, as the adapter calls them."""
+        return [
+            (name.removeprefix("stack."), weight) for name, weight in self.named_parameters() if weight.requires_grad
+        ]
 
     def train(self, mode: bool = True) -> TextEncoder:
         """Switches the pooling only: the language model's own dropout would blur vectors that are shared in a round."""
@@ -51,7 +57,7 @@ class TextEncoder(nn.Module):
     @torch.no_grad()
     def encode(self, states: HiddenStates, rows: NDArray[np.int64], token_budget: int) -> Tensor:
         """Vectors of some texts, in batches of similar length, without a graph: ``[rows, hidden]``."""
-        vectors = torch.empty(len(rows), states.segments[0].shape[1] if states.segments else 0)
+        vectors = torch.empty(len(rows), self.stack.hidden_size)
         for part in self._parts(states, rows, token_budget):
             vectors[torch.from_numpy(part)] = self(*states.batch(rows[part]))
         return vectors
@@ -70,12 +76,17 @@ class TextEncoder(nn.Module):
             yield batch.rows
 
 
-def build(section: ModelSection, loaded: Loaded) -> tuple[TextEncoder, int]:
-    """The text encoder that ``section`` describes, its adapter applied, and the layer that its input enters."""
-    first = section.adapter.first_layer(len(loaded.layers))
-    upper = nn.ModuleList(list(loaded.layers)[first:])
-    section.adapter.apply(upper)
-    return TextEncoder(upper, section.pooling, loaded.hidden_size), first
+@functools.lru_cache(maxsize=2)
+def load(backbone: Backbone) -> Loaded:
+    """The language model, read once however many models stand on it."""
+    return backbone.load()
+
+
+def build(section: ModelSection, loaded: Loaded) -> tuple[TextEncoder, Tuning]:
+    """The text encoder that ``section`` describes, its adapter applied, and what that asks of the training loop."""
+    stack = Stack(loaded, section.adapter.taps(len(loaded.layers)))
+    tuning = section.adapter.apply(stack)
+    return TextEncoder(stack, section.pooling), tuning
 
 
 def pretrained_vectors(
@@ -86,6 +97,6 @@ def pretrained_vectors(
     ``keep`` is false for texts that will not come again: their states are not stored.
     """
     states_of = hidden_states if keep else passing_states
-    states = states_of(loaded, texts, len(loaded.layers), max_tokens, token_budget)
-    encoder = TextEncoder(nn.ModuleList(), "mean", loaded.hidden_size)
-    return encoder.encode(states, np.arange(len(texts)), token_budget).numpy()
+    stack = Stack(loaded, (len(loaded.layers),))
+    states = states_of(loaded, texts, stack.taps, max_tokens, token_budget)
+    return TextEncoder(stack, "mean").encode(states, np.arange(len(texts)), token_budget).numpy()

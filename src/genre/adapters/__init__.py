@@ -5,16 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from torch import nn
+    from genre.stack import Stack, Tuning
 
 
 class Adapter(Protocol):
     """One way to fine-tune."""
 
-    def first_layer(self, depth: int) -> int:
-        """The lowest of ``depth`` layers that is trained, ``depth`` if none is; what lies below is computed once."""
+    def taps(self, depth: int) -> tuple[int, ...]:
+        """The layers whose input states it reads, of a model of ``depth`` layers, lowest first.
+
+        Most adapters have one: the lowest layer that they train, or ``depth``, the output of the last layer. What lies
+        below the taps is computed once.
+        """
         ...
 
-    def apply(self, layers: nn.ModuleList) -> None:
-        """Change the trained layers in place so that just the adapter's parameters require a gradient."""
+    def apply(self, stack: Stack) -> Tuning:
+        """Change the stack, whose weights are all closed, so that just the adapter's own require a gradient."""
         ...

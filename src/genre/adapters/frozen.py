@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from genre.component import component
 
 if TYPE_CHECKING:
-    from torch import nn
+    from genre.stack import Stack, Tuning
 
 
 @component
@@ -17,8 +17,10 @@ class Frozen:
     The cheapest choice, and the one that every other adapter must beat.
     """
 
-    def first_layer(self, depth: int) -> int:
-        return depth
+    def taps(self, depth: int) -> tuple[int, ...]:
+        return (depth,)
 
-    def apply(self, layers: nn.ModuleList) -> None:
-        layers.requires_grad_(False)
+    def apply(self, stack: Stack) -> Tuning:
+        from genre.stack import Tuning
+
+        return Tuning()

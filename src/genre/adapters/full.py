@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from genre.component import component
 
 if TYPE_CHECKING:
-    from torch import nn
+    from genre.stack import Stack, Tuning
 
 
 @component
@@ -18,8 +18,11 @@ class Full:
     `top_layers` generalise as well.
     """
 
-    def first_layer(self, depth: int) -> int:
-        return 0
+    def taps(self, depth: int) -> tuple[int, ...]:
+        return (0,)
 
-    def apply(self, layers: nn.ModuleList) -> None:
-        layers.requires_grad_(True)
+    def apply(self, stack: Stack) -> Tuning:
+        from genre.stack import Tuning
+
+        stack.open_weights(lambda name: True)
+        return Tuning()

@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt
 from genre.component import component
 
 if TYPE_CHECKING:
-    from torch import nn
+    from genre.stack import Stack, Tuning
 
 
 @component
@@ -31,11 +31,13 @@ class LoRA:
     targets: tuple[str, ...] = ("query", "value")
     """Weight matrices changed in each layer, by the end of their name; BERT has query, key, value and dense."""
 
-    def first_layer(self, depth: int) -> int:
-        return max(0, depth - self.layers)
+    def taps(self, depth: int) -> tuple[int, ...]:
+        return (max(0, depth - self.layers),)
 
-    def apply(self, layers: nn.ModuleList) -> None:
+    def apply(self, stack: Stack) -> Tuning:
         from peft import LoraConfig, inject_adapter_in_model
+
+        from genre.stack import Tuning
 
         config = LoraConfig(
             r=self.r,
@@ -43,4 +45,5 @@ class LoRA:
             lora_dropout=self.dropout,
             target_modules=list(self.targets),  # type: ignore[arg-type]
         )
-        inject_adapter_in_model(config, layers)
+        inject_adapter_in_model(config, stack.layers)
+        return Tuning()

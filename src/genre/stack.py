@@ -1,0 +1,104 @@
+"""The part of a language model that is fine-tuned: its upper layers, and what an adapter puts beside them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from genre.backbones import Loaded
+
+
+class Stack(nn.Module):
+    """Layers from the first trained one to the top: states that enter ``[b, l, width]`` to those at the end.
+
+    It is a copy whose weights are those of the loaded model, shared, not doubled, until an adapter opens them
+    (`open_weights`). So one language model carries any number of adapters, each in a stack of its own.
+    """
+
+    prompt: nn.Module | None
+    """``() -> [p, hidden]``: vectors put in front of every text's states, and taken away at the end."""
+    prefix: nn.Module | None
+    """``(b) -> cache`` whose ``update(key, value, layer)`` puts learned keys and values in front; has a ``length``."""
+    ladder: nn.Module | None
+    """``(states [b, l, taps * hidden], real) -> [b, l, hidden]``: runs beside the layers instead of through them."""
+
+    def __init__(self, loaded: Loaded, taps: tuple[int, ...]) -> None:
+        super().__init__()
+        self.anatomy = loaded.anatomy
+        self.taps = taps
+        """Layers whose input states it takes, side by side in one vector."""
+        self.hidden_size = loaded.hidden_size
+        self.first = taps[-1]
+        """The layer that the states enter."""
+        self.layers = _shared(nn.ModuleList(list(loaded.layers)[self.first :]))
+        self.norm = _shared(loaded.anatomy.norm) if loaded.anatomy.norm is not None else None
+        self.prompt = self.prefix = self.ladder = None
+        self.checkpointing = False
+        """Whether a layer's inner values are computed anew for the backward pass: less memory, a third more time."""
+        self.requires_grad_(False)
+
+    def forward(self, states: Tensor, real: Tensor | None) -> Tensor:
+        if self.ladder is not None:
+            states = self.ladder(states, real)
+        added = 0
+        if self.prompt is not None:
+            front = self.prompt()
+            added = len(front)
+            states = torch.cat([front.to(states.dtype).expand(len(states), -1, -1), states], 1)
+            real = None if real is None else torch.cat([real.new_ones(len(real), added), real], 1)
+        before = 0 if self.prefix is None else int(self.prefix.length)  # type: ignore[arg-type]
+        of = self.anatomy.inputs(states, real, before)
+        for layer in self.layers:
+            states = self._layer(layer, states, of(layer))
+        states = states[:, added:] if added else states
+        return states if self.norm is None else self.norm(states)
+
+    def _layer(self, layer: nn.Module, states: Tensor, inputs: dict[str, Any]) -> Tensor:
+        def run(entering: Tensor) -> Tensor:
+            past = {} if self.prefix is None else {"past_key_values": self.prefix(len(entering))}
+            return layer(entering, **inputs, **past)
+
+        if self.checkpointing and torch.is_grad_enabled():
+            return checkpoint(run, states, use_reentrant=False)  # type: ignore[return-value]
+        return run(states)
+
+    def open_weights(self, chosen: Callable[[str], bool]) -> None:
+        """Make weights of its own out of the shared ones whose name is ``chosen``, and let them be trained."""
+        for name, weight in list(self.named_parameters()):
+            if chosen(name):
+                owner, _, last = name.rpartition(".")
+                setattr(self.get_submodule(owner), last, nn.Parameter(weight.detach().clone()))
+
+    @property
+    def depth(self) -> int:
+        """Layers of the whole language model."""
+        return len(self.anatomy.layers)
+
+
+def _shared(module: Any) -> Any:
+    """A copy of the module tree around the same weights."""
+    kept: dict[int, Any] = {id(tensor): tensor for tensor in [*module.parameters(), *module.buffers()]}
+    configs = [part.config for part in module.modules() if hasattr(part, "config")]
+    return copy.deepcopy(module, kept | {id(config): config for config in configs})
+
+
+@dataclass
+class Tuning:
+    """What an adapter asks of the training loop beyond trained weights."""
+
+    rate: Callable[[str], float] = lambda name: 1.0
+    """Factor on the learning rate of the stack's weight of that name."""
+    penalty: Callable[[], Tensor] | None = None
+    """Added to the loss of every step of the language model."""
+    after_step: Callable[[int, int], None] | None = None
+    """Called with the step just made and how many there will be at most, while the gradients are still there."""
+    state: Callable[[], dict[str, Tensor]] = dict
+    """What has to be kept, beside the weights, for a training to go on as if unbroken."""
+    restore: Callable[[dict[str, Tensor]], None] = lambda state: None
+    """Puts back what `state` gave."""
