@@ -93,7 +93,7 @@ class Loop:
         for batch in batches:
             used = by_occurrence(batch) if self.each else batch
             vectors = self.fitter.model.items(self.encode(self, used), torch.from_numpy(used.rows))
-            self.fitter.model.balance(self.fitter.model.losses(used, vectors)).backward()
+            self.fitter.model.balance.backward(self.fitter.model.losses(used, vectors), [])
             for stepper in self.steppers.values():
                 stepper.step()
 

@@ -317,65 +317,6 @@ def test_label_metric(name: str):
     assert np.isnan(np.asarray(metric.measure(Predictions(truth[:0], truth[:0], group[:0]))[name])).all()
 
 
-@pytest.mark.parametrize("name", of("heads"))
-def test_head(name: str):
-    import torch
-
-    from genre.heads import Examples
-
-    torch.manual_seed(0)
-    head = Slot("heads").build(name)
-    module = head.build(8, 0.4, 0.5)
-    users, items, candidates = (torch.randn(n, 8, requires_grad=True) for n in (6, 6, 5))
-    labels = torch.tensor([1.0, 0.0, torch.nan, 1.0, 0.0, torch.nan])
-    target = torch.tensor([0, 1, 2, 3, 4, -1])
-    examples = Examples(users, items, labels, torch.tensor([True] * 5 + [False]), candidates, target, torch.zeros(5))
-    for parameter in module.parameters():  # a last layer that starts at zero would pass no gradient in the first step
-        torch.nn.init.normal_(parameter)
-    predicted = head.predict(module, users, items)
-    assert predicted.shape == (6,)
-    assert torch.isfinite(predicted).all()
-    if head.predicts == "binary":
-        assert ((predicted >= 0) & (predicted <= 1)).all()
-    loss = head.loss(module, examples)
-    assert loss.shape == ()
-    loss.backward()
-    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in module.parameters())
-    assert users.grad is not None
-    assert torch.isfinite(users.grad).all()
-    assert users.grad.abs().sum() > 0
-    nothing = Examples(
-        users, items, labels * torch.nan, torch.zeros(6).bool(), candidates, target * 0 - 1, torch.zeros(5)
-    )
-    zero = head.loss(module, nothing)
-    assert zero.item() == 0
-    zero.backward()
-
-
-@pytest.mark.parametrize("name", of("heads"))
-def test_head_learns(name: str):
-    import torch
-
-    from genre.heads import Examples
-
-    torch.manual_seed(0)
-    head = Slot("heads").build(name)
-    module = head.build(8, 0.5, 0.5)
-    users, items = torch.randn(64, 8), torch.randn(64, 8)
-    labels = ((users * items).sum(1) > 0).float()
-    users.requires_grad_(True)
-    examples = Examples(users, items, labels, torch.ones(64).bool(), items, torch.arange(64), torch.zeros(64))
-    optimizer = torch.optim.Adam([users, *module.parameters()], lr=0.05)
-    losses = []
-    for _ in range(60):
-        optimizer.zero_grad()
-        loss = head.loss(module, examples)
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    assert losses[-1] < 0.7 * losses[0]
-
-
 @pytest.mark.parametrize("name", of("users"))
 def test_user_encoder(name: str):
     import torch

@@ -9,6 +9,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+BERT_PARTS: dict[str, tuple[str, ...]] = {
+    "query": ("attention.self.query",),
+    "key": ("attention.self.key",),
+    "value": ("attention.self.value",),
+    "output": ("attention.output.dense",),
+    "up": ("intermediate.dense",),
+    "down": ("output.dense",),
+}
+LLAMA_PARTS: dict[str, tuple[str, ...]] = {
+    "query": ("self_attn.q_proj",),
+    "key": ("self_attn.k_proj",),
+    "value": ("self_attn.v_proj",),
+    "output": ("self_attn.o_proj",),
+    "up": ("mlp.gate_proj", "mlp.up_proj"),
+    "down": ("mlp.down_proj",),
+}
+
 
 class Encoder:
     """BERT-class: every token sees every real one. Position is in the embeddings."""
@@ -17,6 +34,7 @@ class Encoder:
 
     def __init__(self, model: nn.Module) -> None:
         self.norm: nn.Module | None = None
+        self.parts = BERT_PARTS
         self.layers: nn.ModuleList = model.encoder.layer  # type: ignore[union-attr]
         self.hidden_size: int = model.config.hidden_size  # type: ignore[union-attr]
         self._embeddings: Any = model.embeddings
@@ -39,6 +57,7 @@ class Decoder:
     def __init__(self, model: nn.Module) -> None:
         self.layers: nn.ModuleList = model.layers  # type: ignore[assignment]
         self.norm: nn.Module | None = model.norm  # type: ignore[assignment]
+        self.parts = LLAMA_PARTS
         self.config: Any = model.config
         self.hidden_size: int = self.config.hidden_size
         self._embeddings: Any = model.embed_tokens

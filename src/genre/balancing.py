@@ -1,4 +1,4 @@
-"""Torch modules that turn the losses of several tasks into one."""
+"""Torch modules that turn the losses of several tasks into one step."""
 
 from __future__ import annotations
 
@@ -6,18 +6,32 @@ import torch
 from torch import Tensor, nn
 
 
-class WeightedSum(nn.Module):
+class Balance(nn.Module):
+    """What `genre.balancers.Balancer.build` makes. May hold buffers, and parameters, which are trained with the rest."""
+
+    def backward(self, losses: dict[str, Tensor], shared: list[Tensor]) -> None:
+        """Add the gradient of the weighed ``losses`` to ``shared`` and to all else that they depend on.
+
+        ``shared`` are the leaves that more than one head may depend on: weights, and the text vectors of a round.
+        """
+        raise NotImplementedError
+
+    def epoch_done(self, losses: dict[str, float]) -> None:
+        """Hear the mean losses of the epoch just trained."""
+
+
+class WeightedSum(Balance):
     """``sum(weight * loss)`` over the heads."""
 
     def __init__(self, weights: dict[str, float]) -> None:
         super().__init__()
         self.weights = weights
 
-    def forward(self, losses: dict[str, Tensor]) -> Tensor:
-        return torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum()
+    def backward(self, losses: dict[str, Tensor], shared: list[Tensor]) -> None:
+        torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum().backward()
 
 
-class UncertaintySum(nn.Module):
+class UncertaintySum(Balance):
     """``sum(weight * (exp(-s) * loss + s))`` with a learned ``s``, the log of the task's variance."""
 
     def __init__(self, weights: dict[str, float]) -> None:
@@ -25,10 +39,10 @@ class UncertaintySum(nn.Module):
         self.weights = weights
         self.log_variance = nn.ParameterDict({f"head_{name}": nn.Parameter(torch.tensor(0.0)) for name in weights})
 
-    def forward(self, losses: dict[str, Tensor]) -> Tensor:
+    def backward(self, losses: dict[str, Tensor], shared: list[Tensor]) -> None:
         terms = [
             self.weights[name] * (loss * (-variance).exp() + variance)
             for name, loss in losses.items()
             for variance in [self.log_variance[f"head_{name}"]]
         ]
-        return torch.stack(terms).sum()
+        torch.stack(terms).sum().backward()

@@ -44,23 +44,30 @@ class Batch:
     """``[m]``: where each item stands among the candidates, -1 if it does not."""
     log_q: Tensor
     """``[c]``: log of the probability that each candidate is in the batch."""
+    group: Tensor
+    """``[m]``: number of the impression of each interaction; -1 for none."""
+    seen: Tensor | None = None
+    """``[m, c]``: true where the person has chosen the candidate at another time; made if a head masks these."""
 
 
 class TrainingLog:
     """A training log cut into windows, anew for each epoch, so that context is lost at other places each time."""
 
-    def __init__(self, log: Log, labels: dict[str, Floats], max_history: int, negatives: int | None) -> None:
+    def __init__(
+        self, log: Log, labels: dict[str, Floats], max_history: int, negatives: int | None, mask_seen: bool = False
+    ) -> None:
         self.labels, self.max_history, self.negatives = labels, max_history, negatives
         self.n_items = log.n_items
         positive = log.positive
         self.user, self.item, self.positive = log.user, log.item, positive
         self.events = np.flatnonzero(positive)
         """Rows that are events, by user and time."""
-        self.value, self.action = log.value, log.action
+        self.value, self.action, self.impression = log.value, log.action, log.impression
         self.n_events = np.bincount(log.user[positive], minlength=log.n_users)
         self.first_event = np.cumsum(self.n_events) - self.n_events
         self.before = log.events_before()
         counts = np.bincount(log.item[positive], minlength=log.n_items)
+        self.chosen = log.matrix() if mask_seen else None
         self.share = counts / max(1, counts.sum())
 
     def epoch(self, batch_size: int, rng: np.random.Generator) -> Iterator[Batch]:
@@ -125,7 +132,15 @@ class TrainingLog:
             candidates=torch.from_numpy(candidates),
             target=torch.from_numpy(positions[self.item[rows]]),
             log_q=torch.from_numpy(log_q),
+            group=torch.from_numpy(self.impression[rows].astype(np.int64)),
+            seen=self._seen(rows, items[candidates]) if self.chosen is not None else None,
         )
+
+    def _seen(self, rows: NDArray[np.int64], candidates: NDArray[np.int64]) -> Tensor:
+        """Candidates that the person of each row has chosen, but for the row's own item."""
+        assert self.chosen is not None
+        seen = self.chosen[self.user[rows]][:, candidates].toarray() > 0
+        return torch.from_numpy(seen & (candidates != self.item[rows][:, None]))
 
     def _candidates(
         self, chosen: Ints, history: Ints, targets: Ints, rng: np.random.Generator

@@ -19,6 +19,7 @@ from genre.metrics import Metric
 from genre.scorers import Scorer
 from genre.sources import Source
 from genre.splits import Split
+from genre.towers import Towers
 from genre.users import UserEncoder
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -84,6 +85,8 @@ class ModelSection:
         default_factory=lambda: {"next": Slot("heads").build("next_item")}
     )
     """The tasks, by name, learned together."""
+    towers: Annotated[Towers, Slot("towers")] = slot("towers", "separate")
+    """How the tasks share what lies between the features and their heads."""
     balance: Annotated[Balancer, Slot("balancers")] = slot("balancers", "fixed")
     """How the tasks' losses are weighed."""
     dropout: Dropout = 0.2

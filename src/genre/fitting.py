@@ -20,7 +20,7 @@ from genre.batches import Batch, TrainingLog
 from genre.config import Config, TrainSection
 from genre.data import Dataset, Log
 from genre.hidden import HiddenStates, hidden_states
-from genre.model import Facts, MultiTaskModel, TrainedModel, item_texts, labels_of
+from genre.model import Facts, MultiTaskModel, TrainedModel, item_texts, labels_of, language_of
 from genre.stack import Tuning
 from genre.textencoder import TextEncoder, build, load
 
@@ -99,17 +99,19 @@ class Fitter:
         self.states: HiddenStates | None = None
         self.text: TextEncoder | None = None
         self.tuning = Tuning()
-        hidden = 0
+        hidden, language = 0, None
         if section.text:
             loaded = load(section.backbone)
             self.text, self.tuning = build(section, loaded)
             texts, budget = item_texts(section, loaded, data), self.train.token_budget
             self.states = hidden_states(loaded, texts, self.text.stack.taps, section.max_tokens, budget)
-            hidden = loaded.hidden_size
+            hidden, language = loaded.hidden_size, language_of(loaded)
         seen = torch.from_numpy(np.bincount(log.item, minlength=log.n_items) > 0)
-        self.model = MultiTaskModel(section, Facts.of(log, section.heads, hidden), seen)
+        self.model = MultiTaskModel(section, Facts.of(log, section.heads, hidden), seen, language)
         negatives = [n for head in section.heads.values() if (n := getattr(head, "negatives", None))]
-        self.log = TrainingLog(log, labels_of(log, section.heads), section.max_history, max(negatives, default=None))
+        masks = any(getattr(head, "mask_seen", False) for head in section.heads.values())
+        labels = labels_of(log, section.heads)
+        self.log = TrainingLog(log, labels, section.max_history, max(negatives, default=None), masks)
         self.n_interactions = len(log)
         self.table = self.encode_all()
 
@@ -149,7 +151,9 @@ class Fitter:
             advance(len(batches))
         if phase == "finetune":
             self.table = self.encode_all()
-        return {name: total / steps for name, total in totals.items()}
+        means = {name: total / steps for name, total in totals.items()}
+        self.model.balance.epoch_done(means)
+        return means
 
     def round(self, batches: list[Batch], phase: Phase, steppers: dict[str, Stepper]) -> Iterator[dict[str, float]]:
         """A step of all but the language model for each batch, then one step of the language model on their mean.
@@ -161,7 +165,7 @@ class Fitter:
         vectors = self._text_vectors(rows, phase)
         for batch in batches:
             losses = self._losses(batch, rows, vectors)
-            self.model.balance(losses).backward()
+            self.model.balance.backward(losses, self._shared(vectors))
             steppers["rest"].step()
             yield {name: float(loss.detach()) for name, loss in losses.items()}
         if "backbone" in steppers and self.text is not None and self.states is not None:
@@ -181,7 +185,7 @@ class Fitter:
         rows = _union(batches)
         vectors = self._text_vectors(rows, phase)
         for batch in batches:
-            self.model.balance(self._losses(batch, rows, vectors)).backward()
+            self.model.balance.backward(self._losses(batch, rows, vectors), self._shared(vectors))
         if phase == "finetune" and self.text is not None and self.states is not None:
             assert vectors is not None
             assert vectors.grad is not None
@@ -214,6 +218,11 @@ class Fitter:
         at = torch.from_numpy(np.searchsorted(rows, batch.rows))
         items = self.model.items(None if vectors is None else vectors[at], torch.from_numpy(batch.rows))
         return self.model.losses(batch, items)
+
+    def _shared(self, vectors: Tensor | None) -> list[Tensor]:
+        """What the heads have in common."""
+        text = [vectors] if vectors is not None and vectors.requires_grad else []
+        return text + self.model.shared()
 
     def _rounds(self, phase: Phase, number: int) -> Iterator[list[Batch]]:
         rng = np.random.default_rng([self.config.seed, PHASES.index(phase), number])

@@ -146,17 +146,38 @@ class ScaledDot(nn.Module):
         return users @ candidates.T * self.log_scale.exp()
 
 
-class PairNet(nn.Module):
-    """A small net over user, item and their product, on the label's scale: ``[m, dim], [m, dim] -> [m]``."""
+class Scaled(nn.Module):
+    """A linear reading of features on the label's scale, which begins at its mean: ``[m, dim] -> [m]``."""
 
     def __init__(self, dim: int, mean: float, std: float) -> None:
         super().__init__()
-        self.net = nn.Sequential(nn.LayerNorm(3 * dim), nn.Linear(3 * dim, dim), nn.GELU(), nn.Linear(dim, 1))
-        last = self.net[-1]
-        assert isinstance(last, nn.Linear)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        self.out = nn.Linear(dim, 1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
         self.mean, self.std = mean, std
 
-    def forward(self, users: Tensor, items: Tensor) -> Tensor:
-        return self.mean + self.std * self.net(torch.cat([users, items, users * items], -1)).squeeze(-1)
+    def forward(self, features: Tensor) -> Tensor:
+        return self.mean + self.std * self.out(features).squeeze(-1)
+
+
+class SeparateTowers(nn.Module):
+    """A small net for each task over the same features: ``[m, width] -> {task: [m, dim]}``."""
+
+    def __init__(self, width: int, dim: int, tasks: list[str]) -> None:
+        super().__init__()
+        nets = {f"task_{t}": nn.Sequential(nn.LayerNorm(width), nn.Linear(width, dim), nn.GELU()) for t in tasks}
+        self.nets = nn.ModuleDict(nets)
+
+    def forward(self, features: Tensor) -> dict[str, Tensor]:
+        return {name.removeprefix("task_"): net(features) for name, net in self.nets.items()}
+
+
+class DirectTowers(nn.Module):
+    """The features as they are, for every task."""
+
+    def __init__(self, tasks: list[str]) -> None:
+        super().__init__()
+        self.tasks = tasks
+
+    def forward(self, features: Tensor) -> dict[str, Tensor]:
+        return dict.fromkeys(self.tasks, features)

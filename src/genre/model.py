@@ -14,12 +14,13 @@ from pydantic import TypeAdapter
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from genre.balancing import Balance
 from genre.batches import Batch
 from genre.config import Config, ModelSection
 from genre.data import Dataset, Histories, Log
 from genre.errors import GenreError, RunError
 from genre.files import replacing_folder, seal, unseal
-from genre.heads import Examples, Head
+from genre.heads import MOST_CLASSES, Examples, Head, LabelFacts, Language
 from genre.hidden import passing_states
 from genre.labels import Label
 from genre.text import render
@@ -41,21 +42,31 @@ class Facts:
     actions: tuple[str, ...]
     value_mean: float
     value_std: float
-    labels: dict[str, tuple[float, float]]
-    """Mean and deviation of each head's label."""
+    labels: dict[str, LabelFacts]
+    """What the training rows say of each head's label."""
     hidden_size: int
     """Width of the language model; 0 when text is not used."""
 
     @classmethod
     def of(cls, log: Log, heads: dict[str, Head], hidden_size: int) -> Facts:
         """The facts of a training log."""
-        labels = {name: _moments(values) for name, values in labels_of(log, heads).items()}
+        labels = {name: label_facts(values) for name, values in labels_of(log, heads).items()}
         return cls(log.n_items, log.actions, *_moments(log.value), labels, hidden_size)
 
 
 def labels_of(log: Log, heads: dict[str, Head]) -> dict[str, Floats]:
     """The label of every row, for each head that has one."""
     return {name: Label.parse(head.label).evaluate(log) for name, head in heads.items() if head.label}
+
+
+def label_facts(values: Floats, names: tuple[str, ...] = ()) -> LabelFacts:
+    """What some rows say of a label; ``names`` are the words that its values number, if they do."""
+    classes, counts = np.unique(values[~np.isnan(values)], return_counts=True)
+    mean, std = _moments(values)
+    if len(classes) > MOST_CLASSES:
+        return LabelFacts(mean, std)
+    words = tuple(names[int(one)] for one in classes) if names else ()
+    return LabelFacts(mean, std, tuple(classes.tolist()), tuple(counts.tolist()), words)
 
 
 def _moments(values: Floats) -> tuple[float, float]:
@@ -69,7 +80,7 @@ class MultiTaskModel(nn.Module):
     seen: Tensor
     """``[items]``: 1 for items of the training log; the others have no learned part of their own."""
 
-    def __init__(self, section: ModelSection, facts: Facts, seen: Tensor) -> None:
+    def __init__(self, section: ModelSection, facts: Facts, seen: Tensor, language: Language | None) -> None:
         super().__init__()
         dim = section.dim
         self.section, self.facts = section, facts
@@ -85,10 +96,17 @@ class MultiTaskModel(nn.Module):
         nn.init.zeros_(self.value.weight)
         self.dropout = nn.Dropout(section.dropout)
         self.user = section.user.build(dim, section.max_history, section.dropout)
-        built = {name: head.build(dim, *facts.labels.get(name, (0.0, 1.0))) for name, head in section.heads.items()}
+        tasks = [name for name, head in section.heads.items() if head.reads == "features"]
+        self.towers = section.towers.build(3 * dim, dim, tasks)
+        width = section.towers.width_of(3 * dim, dim)
+        built = {
+            name: head.build(width, facts.labels.get(name, LabelFacts()), language)
+            for name, head in section.heads.items()
+        }
         # Prefixed, as a module may not be called `type`, `items` or `train`, and a head may.
         self.heads = nn.ModuleDict({f"head_{name}": module for name, module in built.items()})
-        self.balance = section.balance.build({name: head.weight for name, head in section.heads.items()})
+        weights = {name: head.weight for name, head in section.heads.items()}
+        self.balance: Balance = section.balance.build(weights)  # type: ignore[assignment]
 
     def items(self, text: Tensor | None, rows: Tensor) -> Tensor:
         """Vectors of the catalogue's ``rows`` from their text vectors ``[n, hidden]``: ``[n, dim]``."""
@@ -107,17 +125,37 @@ class MultiTaskModel(nn.Module):
         events = events + amounts + self.action(torch.where(action < 0, len(self.facts.actions), action))
         return self.user(self.dropout(events) * mask[..., None], mask)
 
-    def losses(self, batch: Batch, vectors: Tensor) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, vectors: Tensor, views: Tensor | None = None) -> dict[str, Tensor]:
         """Loss of every head, with ``vectors [n, dim]`` of the batch's rows."""
         states = self.states(vectors[batch.history], batch.mask, batch.value, batch.action)
         users, items = states[batch.window, batch.state], vectors[batch.item]
+        features = self.features(users, items)
         losses = {}
         for name, head in self.section.heads.items():
-            labels = batch.labels.get(name, torch.full((len(items),), torch.nan))
-            candidates = vectors[batch.candidates]
-            examples = Examples(users, items, labels, batch.positive, candidates, batch.target, batch.log_q)
+            examples = Examples(
+                labels=batch.labels.get(name, torch.full((len(items),), torch.nan)),
+                features=features.get(name, items),
+                group=batch.group,
+                users=users,
+                items=items,
+                positive=batch.positive,
+                candidates=vectors[batch.candidates],
+                views=None if views is None else views[batch.candidates],
+                target=batch.target,
+                log_q=batch.log_q,
+                seen=batch.seen,
+            )
             losses[name] = head.loss(self.heads[f"head_{name}"], examples)
         return losses
+
+    def features(self, users: Tensor, items: Tensor) -> dict[str, Tensor]:
+        """What each head that reads features is given, of people and items that meet: ``[m, width]`` by head."""
+        return self.towers(torch.cat([users, items, users * items], -1))
+
+    def shared(self) -> list[Tensor]:
+        """The weights that more than one head depends on."""
+        alone = {id(p) for part in (self.heads, self.balance) for p in part.parameters()}
+        return [p for p in self.parameters() if id(p) not in alone]
 
 
 @dataclass
@@ -157,7 +195,10 @@ class TrainedModel:
     def predict(self, head: str, histories: Histories, items: Ints) -> Floats:
         """What ``head`` predicts of one item a person: ``[people]``, on the label's own scale."""
         users, vectors = self.user_vectors(histories), self.vectors[torch.from_numpy(items.astype(np.int64))]
-        return self.heads[head].predict(self.model.heads[f"head_{head}"], users, vectors).numpy()
+        nothing = torch.full((len(users),), torch.nan)
+        features = self.model.features(users, vectors).get(head, vectors)
+        examples = Examples(nothing, features, torch.full((len(users),), -1), users, vectors)
+        return self.heads[head].predict(self.model.heads[f"head_{head}"], examples).numpy()
 
     @torch.inference_mode()
     def user_vectors(self, histories: Histories, block: int = 512) -> Tensor:
@@ -227,7 +268,7 @@ class TrainedModel:
             raise RunError(f"{folder}: was trained on other data than those here; run 'genre train' again")
         section = TypeAdapter(ModelSection).validate_python(manifest["model"])
         facts = TypeAdapter(Facts).validate_python(manifest["facts"])
-        model = MultiTaskModel(section, facts, torch.zeros(facts.n_items))
+        model = MultiTaskModel(section, facts, torch.zeros(facts.n_items), None)
         try:
             model.load_state_dict(load_file(folder / "towers.safetensors"))
         except RuntimeError as error:
@@ -235,6 +276,15 @@ class TrainedModel:
                 f"{folder}: its weights are of another version of the model; run 'genre train' again"
             ) from error
         return cls(model.eval(), load_file(folder / "items.safetensors")["vectors"], None, folder)
+
+
+def language_of(loaded: Loaded) -> Language:
+    """What heads need of a language model."""
+
+    def number_of(text: str) -> list[int]:
+        return loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    return Language(loaded.hidden_size, loaded.vocabulary, number_of, loaded.reading.temperature)
 
 
 def _state(module: nn.Module) -> dict[str, Tensor]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Rejected = list[dict[str, object]]
+FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 LEADING_ZERO = r"^\s*[-+]?0\d"
 """Post codes and the like: digits that are a word."""
 NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
@@ -140,6 +141,69 @@ def json_lines(path: Path, rejected: Rejected, encoding: str = "utf-8") -> dict[
     names = dict.fromkeys(name for _, row in found for name in row)
     columns: dict[str, list[Any]] = {name: [row.get(name) for _, row in found] for name in names}
     return {**columns, "line": [number for number, _ in found], "file": [str(path)] * len(found)}
+
+
+def parquet(path: Path) -> dict[str, list[Any]]:
+    """Columns of a Parquet file, and ``file`` and ``line``, which is the number of the row."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not path.exists():
+        raise DataError(f"{path}: no such file")
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path}: not a whole Parquet file ({error}); fetch or write it again") from error
+    columns: dict[str, list[Any]] = {name: table[name].to_pylist() for name in table.column_names}
+    return {**columns, "line": list(range(1, table.num_rows + 1)), "file": [str(path)] * table.num_rows}
+
+
+def check_files(paths: Iterable[Path]) -> list[Path]:
+    """The same paths. Raises `DataError` where one is missing or of a format that `columns_of` cannot read."""
+    paths = list(paths)
+    for path in paths:
+        if not path.exists():
+            raise DataError(f"{path}: no such file; paths are relative to the working directory")
+        if not any(s in FORMATS for s in path.suffixes):
+            raise DataError(f"{path}: unknown format; name it {', '.join(FORMATS)}, text also with .gz")
+    return paths
+
+
+def columns_of(path: Path, rejected: Rejected, encoding: str = "utf-8") -> dict[str, list[Any]]:
+    """Columns of a file with a row a record, in the format that its name says, and ``file`` and ``line``."""
+    if ".parquet" in path.suffixes:
+        return parquet(path)
+    if ".jsonl" in path.suffixes or ".ndjson" in path.suffixes:
+        return json_lines(path, rejected, encoding)
+    return delimited(path, "\t" if ".tsv" in path.suffixes else ",", None, rejected, encoding)
+
+
+def renamed(
+    columns: dict[str, list[Any]], mapping: dict[str, str], wanted: list[str], path: Path, setting: str
+) -> dict[str, list[Any]]:
+    """Columns by our names, ``mapping`` being ours: theirs. Raises `DataError` where one of ours is missing.
+
+    A column that has one of our names and is not the one meant by it is left out.
+    """
+    need(columns, mapping.values(), path, f"check data.reader.{setting}")
+    theirs = {their: our for our, their in mapping.items()}
+    named = {theirs.get(n, n): column for n, column in columns.items() if n in theirs or n not in mapping}
+    for name in wanted:
+        need(named, [name], path, f"name it in data.reader.{setting}, as in {setting}: {{{name}: <its name there>}}")
+    return named
+
+
+def arrow(columns: dict[str, list[Any]]) -> pa.Table:
+    """An Arrow table; a column whose values are of several types becomes words, so that one odd row spoils no other."""
+    import pyarrow as pa
+
+    made: dict[str, Any] = {}
+    for name, column in columns.items():
+        try:
+            made[name] = pa.array(column)
+        except (pa.ArrowInvalid, pa.ArrowTypeError):
+            made[name] = pa.array([None if value is None else str(value) for value in column])
+    return pa.table(made)
 
 
 def need(columns: Iterable[str], wanted: Iterable[str], path: object, how: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,19 +12,21 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from genre.backbones import Loaded
+from genre.errors import GenreError
 
 
 class Stack(nn.Module):
     """Layers from the first trained one to the top: states that enter ``[b, l, width]`` to those at the end.
 
     It is a copy whose weights are those of the loaded model, shared, not doubled, until an adapter opens them
-    (`open_weights`). So one language model carries any number of adapters, each in a stack of its own.
+    (`open_weights`). So one language model carries any number of adapters, each in a stack of its own. To change from
+    one to another is to use another stack, or to load other weights into a stack with the same adapter.
     """
 
     prompt: nn.Module | None
     """``() -> [p, hidden]``: vectors put in front of every text's states, and taken away at the end."""
     prefix: nn.Module | None
-    """``(b) -> cache`` whose ``update(key, value, layer)`` puts learned keys and values in front; has a ``length``."""
+    """``() -> cache`` whose ``update(key, value, layer)`` puts learned keys and values in front; has a ``length``."""
     ladder: nn.Module | None
     """``(states [b, l, taps * hidden], real) -> [b, l, hidden]``: runs beside the layers instead of through them."""
 
@@ -41,7 +43,16 @@ class Stack(nn.Module):
         self.prompt = self.prefix = self.ladder = None
         self.checkpointing = False
         """Whether a layer's inner values are computed anew for the backward pass: less memory, a third more time."""
+        self.closed = 0
+        """Layers, from the lowest, that get no gradient for now."""
         self.requires_grad_(False)
+        self._pretrained = set(self.modules())
+
+    def train(self, mode: bool = True) -> Stack:
+        """Switches what an adapter has put in; the language model's own dropout is always off."""
+        for module in self.modules():
+            module.training = mode and module not in self._pretrained
+        return self
 
     def forward(self, states: Tensor, real: Tensor | None) -> Tensor:
         if self.ladder is not None:
@@ -53,16 +64,17 @@ class Stack(nn.Module):
             states = torch.cat([front.to(states.dtype).expand(len(states), -1, -1), states], 1)
             real = None if real is None else torch.cat([real.new_ones(len(real), added), real], 1)
         before = 0 if self.prefix is None else int(self.prefix.length)  # type: ignore[arg-type]
+        past = {} if self.prefix is None else {"past_key_values": self.prefix()}
         of = self.anatomy.inputs(states, real, before)
-        for layer in self.layers:
-            states = self._layer(layer, states, of(layer))
+        for number, layer in enumerate(self.layers):
+            with torch.set_grad_enabled(torch.is_grad_enabled() and number >= self.closed):
+                states = self._layer(layer, states, of(layer) | past)
         states = states[:, added:] if added else states
         return states if self.norm is None else self.norm(states)
 
     def _layer(self, layer: nn.Module, states: Tensor, inputs: dict[str, Any]) -> Tensor:
         def run(entering: Tensor) -> Tensor:
-            past = {} if self.prefix is None else {"past_key_values": self.prefix(len(entering))}
-            return layer(entering, **inputs, **past)
+            return layer(entering, **inputs)
 
         if self.checkpointing and torch.is_grad_enabled():
             return checkpoint(run, states, use_reentrant=False)  # type: ignore[return-value]
@@ -74,6 +86,22 @@ class Stack(nn.Module):
             if chosen(name):
                 owner, _, last = name.rpartition(".")
                 setattr(self.get_submodule(owner), last, nn.Parameter(weight.detach().clone()))
+
+    def parts(self, words: Iterable[str]) -> list[str]:
+        """Names of the weight matrices that `genre.adapters.Part` calls so, in all its layers.
+
+        Raises `GenreError` with those that there are, where a layer lacks one.
+        """
+        found: list[str] = []
+        for number, layer in enumerate(self.layers):
+            inside = {name for name, _ in layer.named_modules()}
+            has = {word: places for word, places in self.anatomy.parts.items() if inside.issuperset(places)}
+            if lacks := [word for word in words if word not in has]:
+                raise GenreError(
+                    f"model.adapter: the language model's layers have no '{lacks[0]}'; they have {', '.join(has)}"
+                )
+            found += [f"layers.{number}.{place}" for word in words for place in has[word]]
+        return found
 
     @property
     def depth(self) -> int:

@@ -49,9 +49,8 @@ class TextEncoder(nn.Module):
         ]
 
     def train(self, mode: bool = True) -> TextEncoder:
-        """Switches the pooling only: the language model's own dropout would blur vectors that are shared in a round."""
-        super().train(False)
-        self.pool.train(mode)
+        """Switches the pooling and what the adapter has put in; the language model's own dropout is always off."""
+        super().train(mode)
         return self
 
     @torch.no_grad()

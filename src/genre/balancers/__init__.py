@@ -1,4 +1,4 @@
-"""Balancers: how the losses of several tasks become one."""
+"""Balancers: how the losses of several tasks become one step."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ class Balancer(Protocol):
     """One way to weigh."""
 
     def build(self, weights: dict[str, float]) -> nn.Module:
-        """A module ``(losses by head) -> one loss``, with ``weights`` from the configuration; may hold parameters."""
+        """A `genre.balancing.Balance` of the heads with their ``weights`` from the configuration."""
         ...

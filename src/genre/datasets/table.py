@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from dataclasses import field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from genre.component import component
 from genre.datasets import Reading
-from genre.errors import DataError
-from genre.rows import Rejected, delimited, json_lines, need
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+from genre.rows import Rejected, arrow, check_files, columns_of, renamed
 
 
 @component
@@ -49,13 +43,7 @@ class Table:
     """Terms under which the data may be used; printed in the report."""
 
     def files(self) -> list[Path]:
-        paths = [path for path in (self.interactions, self.items, self.users) if path]
-        for path in paths:
-            if not path.exists():
-                raise DataError(f"{path}: no such file; paths are relative to the working directory")
-            if not any(s in FORMATS for s in path.suffixes):
-                raise DataError(f"{path}: unknown format; name it {', '.join(FORMATS)}, text also with .gz")
-        return paths
+        return check_files(path for path in (self.interactions, self.items, self.users) if path)
 
     def read(self) -> Reading:
         self.files()
@@ -69,9 +57,9 @@ class Table:
             items["categories"] = [self._words(value) for value in items["categories"]]
         users = self._side(self.users, self.user_columns, "user_id", "user_columns", rejected)
         name = self.interactions.name.split(".")[0]
-        tables = [None if side is None else _table(side) for side in (items, users)]
+        tables = [None if side is None else arrow(side) for side in (items, users)]
         return Reading(
-            _table(log), *tables, rejected=rejected, name=name, source=str(self.interactions), licence=self.licence
+            arrow(log), *tables, rejected=rejected, name=name, source=str(self.interactions), licence=self.licence
         )
 
     def _words(self, value: Any) -> list[str]:
@@ -93,43 +81,4 @@ class Table:
     def _columns(
         self, path: Path, mapping: dict[str, str], wanted: list[str], setting: str, rejected: Rejected
     ) -> dict[str, list[Any]]:
-        columns = self._read(path, rejected)
-        need(columns, mapping.values(), path, f"check data.reader.{setting}")
-        theirs = {their: our for our, their in mapping.items()}
-        named = {theirs.get(n, n): column for n, column in columns.items() if n in theirs or n not in mapping}
-        need(
-            named, wanted, path, f"name it in data.reader.{setting}, as in {setting}: {{{wanted[0]}: <its name there>}}"
-        )
-        return named
-
-    def _read(self, path: Path, rejected: Rejected) -> dict[str, list[Any]]:
-        if ".parquet" in path.suffixes:
-            return _parquet(path)
-        if ".jsonl" in path.suffixes or ".ndjson" in path.suffixes:
-            return json_lines(path, rejected, self.encoding)
-        return delimited(path, "\t" if ".tsv" in path.suffixes else ",", None, rejected, self.encoding)
-
-
-def _parquet(path: Path) -> dict[str, list[Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path}: not a whole Parquet file ({error}); fetch or write it again") from error
-    columns: dict[str, list[Any]] = {name: table[name].to_pylist() for name in table.column_names}
-    return {**columns, "line": list(range(1, table.num_rows + 1)), "file": [str(path)] * table.num_rows}
-
-
-def _table(columns: dict[str, list[Any]]) -> pa.Table:
-    """An Arrow table; a column whose values are of several types becomes words, so that one odd row spoils no other."""
-    import pyarrow as pa
-
-    made: dict[str, Any] = {}
-    for name, column in columns.items():
-        try:
-            made[name] = pa.array(column)
-        except (pa.ArrowInvalid, pa.ArrowTypeError):
-            made[name] = pa.array([None if value is None else str(value) for value in column])
-    return pa.table(made)
+        return renamed(columns_of(path, rejected, self.encoding), mapping, wanted, path, setting)

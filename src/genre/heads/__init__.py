@@ -2,49 +2,122 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+Predicts = Literal["ranking", "binary", "regression", "multiclass", "tokens", "text", "nothing"]
+"""What a head gives: a score to rank by, a probability, an amount, a probability of each class, the same of each token,
+the likelihood of a text; ``nothing`` for a head that only shapes vectors."""
+Reads = Literal["features", "vectors", "tokens"]
+"""What a head needs: features of a row, which every formulation has; vectors of people and items (two_tower); states of
+the tokens of a text (text)."""
+
+
+@dataclass(frozen=True)
+class LabelFacts:
+    """What the training rows say of a head's label."""
+
+    mean: float = 0.0
+    std: float = 1.0
+    classes: tuple[float, ...] = ()
+    """The distinct values, sorted, where there are at most `MOST_CLASSES`; else empty."""
+    counts: tuple[int, ...] = ()
+    """Rows of each class."""
+    names: tuple[str, ...] = ()
+    """The classes in words, where the label is a column of words."""
+
+
+MOST_CLASSES = 1000
+
+
+@dataclass(frozen=True)
+class Language:
+    """What heads that speak a language need of the language model."""
+
+    hidden_size: int
+    vocabulary: Tensor | None
+    """``[words, hidden]``: a decoder's output vectors; None for an encoder."""
+    number_of: Callable[[str], list[int]]
+    """Token numbers of a text, without special tokens."""
+    temperature: float = 0.05
+    """Divides cosines in a contrastive loss, as the language model was trained; smaller is sharper."""
+
+
+@dataclass
+class Tokens:
+    """The tokens of a batch of texts, for heads that read them one by one."""
+
+    states: Tensor
+    """``[m, l, hidden]``: after the last layer."""
+    labels: Tensor
+    """``[m, l]``: what this head learns of each token; -100 where nothing, as at padding and special tokens.
+
+    For a head that predicts text it is the next token where that belongs to the text to be written."""
+
 
 @dataclass
 class Examples:
-    """Training examples of one batch: ``m`` interactions, each seen from the user's state just before it."""
+    """Training examples of one batch: ``m`` rows."""
 
-    users: Tensor
-    """``[m, dim]``."""
-    items: Tensor
-    """``[m, dim]``: the item of each interaction."""
     labels: Tensor
-    """``[m]``: what this head learns; NaN where it is not known."""
-    positive: Tensor
+    """``[m]``: what this head learns, on the label's own scale; NaN where it is not known."""
+    features: Tensor
+    """``[m, dim]``: what the tower of this head made of the row: of person and item, or of the text."""
+    group: Tensor
+    """``[m]``: number of the list that the row was shown in; -1 where it stands alone."""
+    users: Tensor | None = None
+    """``[m, dim]``: the person's state just before the row; vectors are there in two_tower only."""
+    items: Tensor | None = None
+    """``[m, dim]``: the item of each row."""
+    positive: Tensor | None = None
     """``[m]``: true where the person chose the item."""
-    candidates: Tensor
+    candidates: Tensor | None = None
     """``[c, dim]``: items to tell the chosen one from."""
-    target: Tensor
+    views: Tensor | None = None
+    """``[c, dim]``: the candidates again, from another reading of their texts; there if a head asks for views."""
+    target: Tensor | None = None
     """``[m]``: where each item stands among ``candidates``; -1 if it is not there."""
-    log_q: Tensor
+    log_q: Tensor | None = None
     """``[c]``: log of each candidate's expected count in the sample; zero when that is the whole catalogue."""
+    seen: Tensor | None = None
+    """``[m, c]``: true where the row's person has chosen a candidate at another time: no honest negative."""
+    tokens: Tokens | None = None
+    """There for heads that read tokens."""
 
 
 class Head(Protocol):
     """One task. Its name is its key in ``model.heads``; losses, predictions and metrics carry that name."""
 
-    predicts: ClassVar[Literal["ranking", "binary", "regression"]]
+    predicts: ClassVar[Predicts]
+    reads: ClassVar[Reads]
     label: str
     """What it learns, from the interactions: ``value``, ``value >= 4``, ``action == 'click'``; empty for none."""
     weight: float
 
-    def build(self, dim: int, label_mean: float, label_std: float) -> nn.Module:
-        """A module ``(users [m, dim], items [m, dim]) -> [m]``, given the training labels' mean and deviation."""
+    def build(self, dim: int, label: LabelFacts, language: Language | None) -> nn.Module:
+        """A module to hand to `loss` and `predict`. ``language`` is None where no text is read.
+
+        It is None, too, where weights that were saved are put in afterwards. Raises `GenreError` where the label or the
+        language model cannot serve it.
+        """
         ...
 
-    def loss(self, module: nn.Module, examples: Examples) -> Tensor:
+    def loss(self, module: Any, examples: Examples) -> Tensor:
         """Mean loss over the examples that have a label; zero, with a gradient, where none has."""
         ...
 
-    def predict(self, module: nn.Module, users: Tensor, items: Tensor) -> Tensor:
-        """``[m]``: a score, a probability or an amount on the label's own scale."""
+    def predict(self, module: Any, examples: Examples) -> Tensor:
+        """``[m]``: a score, a probability or an amount on the label's own scale; ``[m, classes]`` for multiclass.
+
+        ``[m, l, classes]`` for tokens; ``[m]``, the mean log-likelihood of a token, for text.
+        """
         ...
+
+
+def known(examples: Examples) -> Tensor:
+    """Places of the rows that have a label."""
+    return (~examples.labels.isnan()).nonzero().squeeze(-1)

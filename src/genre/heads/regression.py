@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import NonNegativeFloat
 
 from genre.component import component
-from genre.heads import Examples
+from genre.heads import Examples, LabelFacts, Language, known
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -21,24 +21,24 @@ class Regression:
     """
 
     predicts: ClassVar[Literal["regression"]] = "regression"
+    reads: ClassVar[Literal["features"]] = "features"
     label: str = "value"
     """A numeric column of the interactions."""
     weight: NonNegativeFloat = 1.0
     """Share of this task in the total loss; larger learns it first."""
 
-    def build(self, dim: int, label_mean: float, label_std: float) -> nn.Module:
-        from genre.layers import PairNet
+    def build(self, dim: int, label: LabelFacts, language: Language | None) -> nn.Module:
+        from genre.layers import Scaled
 
-        return PairNet(dim, label_mean, label_std or 1.0)
+        return Scaled(dim, label.mean, label.std or 1.0)
 
-    def loss(self, module: nn.Module, examples: Examples) -> Tensor:
+    def loss(self, module: Any, examples: Examples) -> Tensor:
         from torch.nn import functional
 
-        rows = (~examples.labels.isnan()).nonzero().squeeze(-1)
+        rows = known(examples)
         if not len(rows):
-            return examples.users.sum() * 0.0
-        predicted = module(examples.users[rows], examples.items[rows])
-        return functional.mse_loss(predicted, examples.labels[rows]) / module.std**2  # type: ignore[operator]
+            return examples.features.sum() * 0.0
+        return functional.mse_loss(module(examples.features[rows]), examples.labels[rows]) / module.std**2
 
-    def predict(self, module: nn.Module, users: Tensor, items: Tensor) -> Tensor:
-        return module(users, items)
+    def predict(self, module: Any, examples: Examples) -> Tensor:
+        return module(examples.features)
