@@ -165,7 +165,7 @@ def test_data_get_names_what_there_is():
 
 def test_list():
     kinds = invoke("list")
-    assert "adapters: frozen, full, lora, top_layers" in kinds.output
+    assert "frozen, full, ia3, lora, prefix, prompt, side, top_layers\n" in kinds.output
     assert "ease(top_k, reg)" in invoke("list", "sources").output
     one = invoke("list", "adapters", "lora").output
     assert "  r: whole number > 0 = 8\n      Rank of the change" in one

@@ -112,7 +112,7 @@ def test_contradictions_are_found_beside_a_broken_reader(problems):
         (MINIMAL + "model:\n", "c.yaml:2: model: should be keys with values (formulation, backbone"),
         (MINIMAL + "pipeline: {filters: seen}\n", "c.yaml:2: pipeline.filters: should be a valid list, not 'seen'"),
         (MINIMAL + "model: {adapter: 3}\n", "c.yaml:2: model.adapter: expected a name or a mapping with 'type', got 3"),
-        (MINIMAL + "model: {adapter: {r: 3}}\n", "c.yaml:2: model.adapter: needs 'type', one of: frozen"),
+        (MINIMAL + "model: {adapter: {r: 3}}\n", "c.yaml:2: model.adapter: needs 'type', one of: adalora"),
         (MINIMAL + "model: {adapter: no.such:X}\n", "c.yaml:2: model.adapter: 'no.such:X': cannot import no.such"),
         (MINIMAL + "model: {adapter: json:dumps}\n", "c.yaml:2: model.adapter: 'json:dumps' is not a component"),
         (MINIMAL + "name: a/b\n", "c.yaml:2: name: String should match pattern"),
@@ -196,7 +196,7 @@ def test_overrides(write):
 def test_an_override_of_a_named_component_keeps_its_type(write):
     text = MINIMAL + "model: {adapter: top_layers}\nevaluate: {metrics: [ndcg@10]}\n"
     config = load(write(text), ["model.adapter.layers=3", "evaluate.metrics[0].k=[5, 6]"])
-    assert describe(config.model.adapter) == {"type": "top_layers", "layers": 3}
+    assert describe(config.model.adapter) == {"type": "top_layers", "layers": 3, "decay": 1.0, "unfreeze": 0.0}
     assert describe(config.evaluate.metrics[0]) == {"type": "ndcg", "k": [5, 6]}
 
 

@@ -136,3 +136,51 @@ def config(backbone: dict[str, Any], **sections: dict[str, Any]) -> Config:
     train = {"warmup_epochs": 3, "epochs": 2, "batch_size": 16, "lr": {"rest": 5e-3}, **sections.get("train", {})}
     rest = {name: section for name, section in sections.items() if name not in ("model", "train")}
     return Config(data=DataSection(reader={"type": "table"}), model=model, train=train, **rest)
+
+
+def reviews(n: int = 240, seed: int = 0) -> Reading:
+    """Texts that say what they are labelled with: their colour is the stars, their thing whether it is recommended.
+
+    Stars are 1, 2, 4 and 5 for red, green, blue and grey; cups and hats are recommended; a tenth of the labels is
+    missing; each text has a span, ``thing``, at its second word.
+    """
+    rng = np.random.default_rng(seed)
+    colour, thing, noise = rng.integers(0, 4, n), rng.integers(0, 5, n), rng.integers(0, 3, n)
+    words = [WORDS[5 * c + t] for c, t in zip(colour, thing, strict=True)]
+    filler = [f"word{i}" for i in noise]
+    missing = rng.random(n) < 0.1
+    log = pa.table(
+        {
+            "user_id": [f"u{i}" for i in range(n)],
+            "item_id": [f"i{t}" for t in thing],
+            "action": ["review"] * n,
+            "value": np.array([1.0, 2.0, 4.0, 5.0])[colour],
+            "recommended": pa.array(np.where(missing, np.nan, (thing < 2).astype(float)), from_pandas=True),
+            "colour": [("red", "green", "blue", "grey")[c] for c in colour],
+            "text": [f"{a} {b}" for a, b in zip(filler, words, strict=True)],
+            "names": [[f"{len(a) + 1}:{len(a) + 1 + len(b)}:thing"] for a, b in zip(filler, words, strict=True)],
+            "file": ["reviews"] * n,
+            "line": list(range(1, n + 1)),
+        }
+    )
+    items = pa.table({"item_id": [f"i{t}" for t in range(5)], "title": ["cup", "hat", "pen", "box", "bag"]})
+    return Reading(log, items, None, name="reviews", source="made", licence="none")
+
+
+def text_config(backbone: dict[str, Any], **sections: dict[str, Any]) -> Config:
+    """A small configuration for the reviews; sections given by name change it."""
+    model = {
+        "formulation": "text",
+        "backbone": backbone,
+        "template": "{text}",
+        "dim": 32,
+        "dropout": 0.0,
+        "adapter": {"type": "lora", "layers": 1, "r": 4},
+        "heads": {"stars": "regression", "recommended": {"type": "binary", "label": "recommended"}},
+        **sections.get("model", {}),
+    }
+    stop = {"metric": "stars.rmse", "patience": 20}
+    train = {"warmup_epochs": 3, "epochs": 3, "batch_size": 16, "lr": {"rest": 5e-3}, "early_stopping": stop}
+    train |= sections.get("train", {})
+    rest = {name: section for name, section in sections.items() if name not in ("model", "train")}
+    return Config(data=DataSection(reader={"type": "table"}), model=model, train=train, **rest)

@@ -9,22 +9,39 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-BERT_PARTS: dict[str, tuple[str, ...]] = {
-    "query": ("attention.self.query",),
-    "key": ("attention.self.key",),
-    "value": ("attention.self.value",),
-    "output": ("attention.output.dense",),
-    "up": ("intermediate.dense",),
-    "down": ("output.dense",),
-}
-LLAMA_PARTS: dict[str, tuple[str, ...]] = {
-    "query": ("self_attn.q_proj",),
-    "key": ("self_attn.k_proj",),
-    "value": ("self_attn.v_proj",),
-    "output": ("self_attn.o_proj",),
-    "up": ("mlp.gate_proj", "mlp.up_proj"),
-    "down": ("mlp.down_proj",),
-}
+
+def anatomy_of(model: nn.Module) -> Encoder | Decoder | None:
+    """How ``model`` is fed layer by layer; None for a family where that does not give what the whole model gives."""
+    parts = vars(model)["_modules"]
+    if {"layers", "norm", "embed_tokens", "rotary_emb"} <= set(parts):
+        anatomy = Decoder(model)
+    elif "embeddings" in parts and hasattr(parts.get("encoder"), "layer"):
+        anatomy = Encoder(model)
+    else:
+        return None
+    return anatomy if _is_right(model, anatomy) else None
+
+
+@torch.no_grad()
+def _is_right(model: Any, anatomy: Encoder | Decoder) -> bool:
+    """Whether the layers, fed one by one, do to two short texts what the whole model does.
+
+    Families differ in what stands before, between and after their layers, and what they hand them; a name tells little.
+    """
+    pad = model.config.pad_token_id or 0
+    ids = (pad + 1 + torch.arange(14).view(2, 7)) % model.config.vocab_size
+    real = torch.arange(7) < torch.tensor([[7], [4]])
+    ids[~real] = pad
+    try:
+        expected = model(input_ids=ids, attention_mask=real.long()).last_hidden_state
+        states = anatomy.embed(ids)
+        of = anatomy.inputs(states, real, 0)
+        for layer in anatomy.layers:
+            states = layer(states, **of(layer))
+        states = states if anatomy.norm is None else anatomy.norm(states)
+        return bool((states - expected)[real].norm() < 1e-4 * expected[real].norm())
+    except Exception:  # whatever a layer raises that is not fed as it is used to
+        return False
 
 
 class Encoder:
@@ -34,13 +51,14 @@ class Encoder:
 
     def __init__(self, model: nn.Module) -> None:
         self.norm: nn.Module | None = None
-        self.parts = BERT_PARTS
         self.layers: nn.ModuleList = model.encoder.layer  # type: ignore[union-attr]
         self.hidden_size: int = model.config.hidden_size  # type: ignore[union-attr]
         self._embeddings: Any = model.embeddings
+        # ELECTRA's embeddings are narrower than its layers.
+        self._widened: Any = getattr(model, "embeddings_project", nn.Identity())
 
     def embed(self, ids: Tensor) -> Tensor:
-        return self._embeddings(input_ids=ids)
+        return self._widened(self._embeddings(input_ids=ids))
 
     def inputs(self, states: Tensor, real: Tensor | None, before: int) -> Callable[[nn.Module], dict[str, Any]]:
         mask = None
@@ -57,13 +75,16 @@ class Decoder:
     def __init__(self, model: nn.Module) -> None:
         self.layers: nn.ModuleList = model.layers  # type: ignore[assignment]
         self.norm: nn.Module | None = model.norm  # type: ignore[assignment]
-        self.parts = LLAMA_PARTS
-        self.config: Any = model.config
-        self.hidden_size: int = self.config.hidden_size
+        config: Any = model.config
+        self.hidden_size: int = config.hidden_size
         self._embeddings: Any = model.embed_tokens
         self._rotary: Any = model.rotary_emb
         # Gemma 3 turns local and global layers by different angles.
-        self._by_type = "layer_type" in inspect.signature(self._rotary.forward).parameters
+        self._by_kind = "layer_type" in inspect.signature(self._rotary.forward).parameters
+        window = getattr(config, "sliding_window", None)
+        self._windows = {"full_attention": None, "sliding_attention": window}
+        alike = "full_attention" if window is None else "sliding_attention"
+        self._kinds: list[str] = getattr(config, "layer_types", None) or [alike] * len(self.layers)
 
     def embed(self, ids: Tensor) -> Tensor:
         return self._embeddings(ids)
@@ -71,17 +92,13 @@ class Decoder:
     def inputs(self, states: Tensor, real: Tensor | None, before: int) -> Callable[[nn.Module], dict[str, Any]]:
         length = states.shape[1]
         places = torch.arange(before, before + length)[None]
-        kinds = set(self.config.layer_types) if self._by_type else {None}
-        turns = {kind: self._rotary(states, places, kind) if kind else self._rotary(states, places) for kind in kinds}
-        masks: dict[int | None, Tensor] = {}
+        kinds = set(self._kinds)
+        masks = {kind: _causal(length, before, real, self._windows[kind]) for kind in kinds}
+        turns = {kind: self._rotary(states, places, *([kind] if self._by_kind else [])) for kind in kinds}
 
         def of(layer: nn.Module) -> dict[str, Any]:
-            attention: Any = layer.self_attn
-            window = getattr(attention, "sliding_window", None)
-            if window not in masks:
-                masks[window] = _causal(length, before, real, window)
-            kind = self.config.layer_types[attention.layer_idx] if self._by_type else None
-            return {"attention_mask": masks[window], "position_ids": places, "position_embeddings": turns[kind]}
+            kind = self._kinds[layer.self_attn.layer_idx]  # type: ignore[union-attr, index]
+            return {"attention_mask": masks[kind], "position_ids": places, "position_embeddings": turns[kind]}
 
         return of
 

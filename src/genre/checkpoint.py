@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from genre.files import replacing_folder, seal, unseal
 from genre.fitting import Fitter, Phase, Stepper
+from genre.textfitting import TextFitter
 
 FORMAT = 1
 
@@ -33,7 +34,7 @@ class Progress:
     """One row an epoch."""
 
 
-def weights_of(fitter: Fitter) -> dict[str, Tensor]:
+def weights_of(fitter: Fitter | TextFitter) -> dict[str, Tensor]:
     """Copies of all weights that training can change."""
     state = {f"model.{name}": tensor for name, tensor in fitter.model.state_dict().items()}
     if fitter.text is not None:
@@ -42,7 +43,7 @@ def weights_of(fitter: Fitter) -> dict[str, Tensor]:
     return {name: tensor.detach().clone().contiguous() for name, tensor in state.items()}
 
 
-def set_weights(fitter: Fitter, weights: dict[str, Tensor]) -> None:
+def set_weights(fitter: Fitter | TextFitter, weights: dict[str, Tensor]) -> None:
     """Put copies from `weights_of` back."""
     _load(fitter.model, weights, "model.")
     if fitter.text is not None:
@@ -56,7 +57,12 @@ def _load(module: nn.Module, weights: dict[str, Tensor], prefix: str) -> None:
 
 
 def save(
-    folder: Path, fitter: Fitter, steppers: dict[str, Stepper], progress: Progress, best: dict[str, Tensor], key: str
+    folder: Path,
+    fitter: Fitter | TextFitter,
+    steppers: dict[str, Stepper],
+    progress: Progress,
+    best: dict[str, Tensor],
+    key: str,
 ) -> None:
     """Write a checkpoint in place of the last one, all or nothing."""
     with replacing_folder(folder) as aside:
@@ -80,11 +86,11 @@ def load_progress(folder: Path, key: str) -> Progress | None:
     return Progress(**json.loads((folder / "progress.json").read_text(encoding="utf-8"))["progress"])
 
 
-def restore(folder: Path, fitter: Fitter, steppers: dict[str, Stepper]) -> dict[str, Tensor]:
+def restore(folder: Path, fitter: Fitter | TextFitter, steppers: dict[str, Stepper]) -> dict[str, Tensor]:
     """Put weights, optimizers and schedules back; returns the best weights so far."""
     set_weights(fitter, load_file(folder / "weights.safetensors"))
     if progress_phase(folder) == "finetune":
-        fitter.table = fitter.encode_all()
+        fitter.settle()
     fitter.tuning.restore(load_file(folder / "adapter.safetensors"))
     schedules = json.loads((folder / "progress.json").read_text(encoding="utf-8"))["schedules"]
     for name, stepper in steppers.items():

@@ -14,6 +14,7 @@ from genre.balancers import Balancer
 from genre.component import CONFIG, Slot
 from genre.datasets import Reader
 from genre.filters import Filter
+from genre.formulations import Formulation
 from genre.heads import Head
 from genre.metrics import Metric
 from genre.scorers import Scorer
@@ -57,8 +58,8 @@ class DataSection:
 class ModelSection:
     """The model: backbone, adapter, user encoder, task heads."""
 
-    formulation: Literal["two_tower"] = "two_tower"
-    """How people and items meet: ``two_tower`` makes a vector of each, so that all items can be ranked at once."""
+    formulation: Annotated[Formulation, Slot("formulations")] = slot("formulations", "two_tower")
+    """What the language model reads: each item (two_tower), each row's text (text), a person and an item (cross)."""
     backbone: Annotated[Backbone, Slot("backbones")] = slot("backbones", "minilm")
     """The pretrained language model."""
     adapter: Annotated[Adapter, Slot("adapters")] = slot("adapters", "lora")
@@ -141,6 +142,10 @@ class TrainSection:
     """When to stop."""
     token_budget: Annotated[int, Field(ge=256)] = 8192
     """Most tokens that go through the language model at a time; larger is faster until the cache or memory is full."""
+    cache_gb: NonNegativeFloat = 4.0
+    """Most disk space for states below the trained layers of one part's texts; above it they are computed each time."""
+    shots: PositiveInt | None = None
+    """Train on so many texts, drawn by the seed as evenly over the first head's classes as can be; none means all."""
     checkpoint_every: PositiveInt = 1
     """Epochs between checkpoints to resume from."""
 

@@ -29,6 +29,8 @@ SKIP = "skip"
 """Action of an item that was shown and passed over: a label for the heads, never part of a history."""
 
 INTERACTION_COLUMNS = ("user_id", "item_id", "action", "value", "timestamp", "impression_id", "position", "propensity")
+MOST_WORDS = 1000
+"""A column of the interactions with more distinct words than this holds texts, not categories."""
 TABLES = ("interactions", "items", "users", "rejected")
 
 
@@ -70,6 +72,16 @@ class Dataset:
 
 
 @dataclass(frozen=True)
+class Words:
+    """A column of words, each row's as a number."""
+
+    code: Ints
+    """Index into ``words``; -1 where missing."""
+    words: tuple[str, ...]
+    """The distinct ones, sorted."""
+
+
+@dataclass(frozen=True)
 class Log:
     """Interactions as arrays of one length, sorted by user, then time, then order in the source."""
 
@@ -92,6 +104,8 @@ class Log:
     actions: tuple[str, ...]
     columns: dict[str, Floats] = field(default_factory=dict)
     """Further numeric columns of the interactions, by name; NaN where missing."""
+    words: dict[str, Words] = field(default_factory=dict)
+    """Further columns of words, by name; those of more than `MOST_WORDS` distinct ones are text and left out."""
 
     @classmethod
     def of(cls, data: Dataset) -> Log:
@@ -100,7 +114,7 @@ class Log:
         action, actions = _codes(table["action"])
         impression, _ = _codes(table["impression_id"])
         known = {*INTERACTION_COLUMNS, "part"}
-        further = [name for name in table.column_names if name not in known and _numeric(table[name])]
+        further = {name: table[name] for name in table.column_names if name not in known}
         part, parts = _codes(table["part"])
         order = np.array([PARTS.index(name) for name in parts] + [UNUSED], dtype=np.int8)
         return cls(
@@ -114,7 +128,8 @@ class Log:
             n_users=data.users.num_rows,
             n_items=data.items.num_rows,
             actions=actions,
-            columns={name: _numbers(table[name]) for name in further},
+            columns={name: _numbers(column) for name, column in further.items() if _numeric(column)},
+            words={name: Words(*_codes(column)) for name, column in further.items() if _categorical(column)},
         )
 
     def __len__(self) -> int:
@@ -124,7 +139,9 @@ class Log:
         """The rows where ``mask`` is true."""
         names = ("user", "item", "action", "value", "time", "impression", "part")
         arrays = {name: getattr(self, name)[mask] for name in names}
-        return replace(self, **arrays, columns={name: column[mask] for name, column in self.columns.items()})
+        columns = {name: column[mask] for name, column in self.columns.items()}
+        words = {name: replace(column, code=column.code[mask]) for name, column in self.words.items()}
+        return replace(self, **arrays, columns=columns, words=words)
 
     def parts(self, *names: str) -> Log:
         """The rows of the named parts of the split."""
@@ -214,6 +231,16 @@ class Histories:
         return whole if users is None else whole.take(users)
 
     @classmethod
+    def at(cls, log: Log, rows: NDArray[np.int64]) -> Histories:
+        """The history of each row's user as it was just before that row."""
+        events = np.flatnonzero(log.positive)
+        counts = np.bincount(log.user[events], minlength=log.n_users)
+        first, lengths = (np.cumsum(counts) - counts)[log.user[rows]], log.events_before()[rows]
+        offsets = _offsets(lengths)
+        at = events[np.repeat(first - offsets[:-1], lengths) + np.arange(offsets[-1])]
+        return cls(offsets, log.item[at], log.value[at], log.action[at], (None,) * len(rows))
+
+    @classmethod
     def of_items(cls, lists: Sequence[Sequence[int]], texts: Sequence[str | None] | None = None) -> Histories:
         """Histories from lists of item rows, for people who are not in the data."""
         item = np.array([i for one in lists for i in one], dtype=np.int32)
@@ -270,6 +297,17 @@ def _numeric(column: pa.ChunkedArray) -> bool:
     import pyarrow as pa
 
     return pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_boolean(column.type)
+
+
+def _categorical(column: pa.ChunkedArray) -> bool:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return False
+    # A look at the beginning tells most texts, so that they are not all read.
+    counts = (pc.count_distinct(rows).as_py() for rows in (column.slice(0, 10 * MOST_WORDS), column))  # pyright: ignore[reportAttributeAccessIssue]
+    return all(count <= MOST_WORDS for count in counts)
 
 
 def _numbers(column: pa.ChunkedArray) -> Floats:

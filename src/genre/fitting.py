@@ -19,8 +19,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from genre.batches import Batch, TrainingLog
 from genre.config import Config, TrainSection
 from genre.data import Dataset, Log
-from genre.hidden import HiddenStates, hidden_states
-from genre.model import Facts, MultiTaskModel, TrainedModel, item_texts, labels_of, language_of
+from genre.hidden import HiddenStates, hidden_states, tokenize
+from genre.model import Facts, MultiTaskModel, TrainedModel, labels_of, language_of
+from genre.prompts import item_texts
 from genre.stack import Tuning
 from genre.textencoder import TextEncoder, build, load
 
@@ -103,8 +104,8 @@ class Fitter:
         if section.text:
             loaded = load(section.backbone)
             self.text, self.tuning = build(section, loaded)
-            texts, budget = item_texts(section, loaded, data), self.train.token_budget
-            self.states = hidden_states(loaded, texts, self.text.stack.taps, section.max_tokens, budget)
+            tokens = tokenize(loaded, item_texts(section, loaded, data), section.max_tokens)
+            self.states = hidden_states(loaded, tokens, self.text.stack.taps, self.train.token_budget)
             hidden, language = loaded.hidden_size, language_of(loaded)
         seen = torch.from_numpy(np.bincount(log.item, minlength=log.n_items) > 0)
         self.model = MultiTaskModel(section, Facts.of(log, section.heads, hidden), seen, language)
@@ -124,9 +125,17 @@ class Fitter:
         """Epochs after which the phase ends at the latest."""
         return self.train.warmup_epochs if phase == "warmup" else self.train.epochs
 
+    def steps_per_epoch(self) -> int:
+        """Most steps that an epoch can have."""
+        return self.log.count(self.train.batch_size)
+
+    def settle(self) -> None:
+        """Bring the items' text vectors up to the language model as it is now."""
+        self.table = self.encode_all()
+
     def steppers(self, phase: Phase) -> dict[str, Stepper]:
         """Optimizers of a phase, by the group of weights that each moves."""
-        steps = self.most_epochs(phase) * self.log.count(self.train.batch_size)
+        steps = self.most_epochs(phase) * self.steps_per_epoch()
         rates = self.train.lr
         rest = rates.rest if phase == "warmup" else rates.rest_finetune
         made = {"rest": Stepper.over(self.model.named_parameters(), rest, steps, self.train)}
@@ -205,14 +214,14 @@ class Fitter:
         """Text vectors of the whole catalogue by the language model as it is now; None where text is not used."""
         if self.text is None or self.states is None:
             return None
-        return self.text.encode(self.states, np.arange(len(self.states)), self.train.token_budget)
+        return self.text.eval().encode(self.states, np.arange(len(self.states)), self.train.token_budget)
 
     def _text_vectors(self, rows: NDArray[np.int64], phase: Phase) -> Tensor | None:
         if self.text is None or self.states is None or self.table is None:
             return None
         if phase == "warmup":
             return self.table[torch.from_numpy(rows)]
-        return self.text.encode(self.states, rows, self.train.token_budget).requires_grad_()
+        return self.text.train().encode(self.states, rows, self.train.token_budget).requires_grad_()
 
     def _losses(self, batch: Batch, rows: NDArray[np.int64], vectors: Tensor | None) -> dict[str, Tensor]:
         at = torch.from_numpy(np.searchsorted(rows, batch.rows))

@@ -62,42 +62,51 @@ class HiddenStates:
 
 
 def hidden_states(
-    loaded: Loaded, texts: Sequence[str], taps: tuple[int, ...], max_tokens: int, budget: int = 8192
+    loaded: Loaded, tokens: Sequence[Sequence[int]], taps: tuple[int, ...], budget: int = 8192
 ) -> HiddenStates:
     """States that enter the layers ``taps`` (the depth stands for the last layer's output), side by side, of all texts.
 
     Only texts that the store does not have yet are computed. Raises `GenreError` on a state that is not finite.
     """
-    layer = taps[0] if len(taps) == 1 else list(taps)
-    key = {"revision": loaded.revision, "layer": layer, "max_tokens": max_tokens, "dtype": "bfloat16"}
+    key = {"revision": loaded.revision, "layers": list(taps), "dtype": "bfloat16"}
     store = cache_folder() / "hidden" / digest(key)[:32]
-    hashes = [hashlib.sha256(text.encode()).digest()[:16] for text in texts]
+    hashes = [hashlib.sha256(np.asarray(one, dtype=np.int32).tobytes()).digest()[:16] for one in tokens]
     width = loaded.hidden_size * len(taps)
     segments, places = _read(store, width)
-    missing = {h: text for h, text in zip(hashes, texts, strict=True) if h not in places}
+    missing = {h: one for h, one in zip(hashes, tokens, strict=True) if h not in places}
     if missing:
-        _compute(loaded, missing, taps, max_tokens, budget, store)
+        _compute(loaded, missing, taps, budget, store)
         segments, places = _read(store, width)
     found = np.array([places[h] for h in hashes], dtype=np.int64).reshape(-1, 3)
     return HiddenStates(segments, found[:, 0], found[:, 1], found[:, 2])
 
 
-def passing_states(
-    loaded: Loaded, texts: Sequence[str], taps: tuple[int, ...], max_tokens: int, budget: int = 8192
-) -> HiddenStates:
-    """The same for texts that will not come again, such as what a person says: computed now, kept nowhere."""
-    tokens = tokenize(loaded, texts, max_tokens)
-    lengths = np.array([len(one) for one in tokens], dtype=np.int64)
-    start = np.cumsum(lengths) - lengths
-    width = loaded.hidden_size * len(taps)
-    flat = np.empty((int(lengths.sum()), width), dtype=np.uint16)
-    for batch in batches_by_length(lengths, budget):
-        states = lower_states(loaded, [tokens[i] for i in batch.rows], taps)
-        for i, one in zip(batch.rows, states, strict=True):
-            flat[start[i] : start[i] + lengths[i]] = np.frombuffer(_bits(one[: lengths[i]]), dtype=np.uint16).reshape(
-                -1, width
-            )
-    return HiddenStates([flat], np.zeros(len(texts), dtype=np.int64), start, lengths)
+@dataclass(frozen=True)
+class PassingStates:
+    """The same for texts that will not come again, or are too many to keep: computed when asked for."""
+
+    loaded: Loaded
+    tokens: Sequence[Sequence[int]]
+    taps: tuple[int, ...]
+    lengths: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, loaded: Loaded, tokens: Sequence[Sequence[int]], taps: tuple[int, ...]) -> PassingStates:
+        """Of some texts."""
+        return cls(loaded, tokens, taps, np.array([len(one) for one in tokens], dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def batch(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
+        """See `HiddenStates.batch`."""
+        chosen = [self.tokens[i] for i in rows]
+        _, real = padded(self.loaded, chosen)
+        states = lower_states(self.loaded, chosen, self.taps)
+        return states, None if bool(real.all()) else real
+
+
+States = HiddenStates | PassingStates
 
 
 def tokenize(loaded: Loaded, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
@@ -127,10 +136,10 @@ INDEX = np.dtype([("hash", np.uint8, (16,)), ("length", np.int32)])
 
 
 def _compute(
-    loaded: Loaded, missing: dict[Hash, str], taps: tuple[int, ...], max_tokens: int, budget: int, store: Path
+    loaded: Loaded, missing: dict[Hash, Sequence[int]], taps: tuple[int, ...], budget: int, store: Path
 ) -> None:
     """Write the states of ``missing`` as one new segment, in the order in which batches come out."""
-    tokens = tokenize(loaded, list(missing.values()), max_tokens)
+    tokens = list(missing.values())
     lengths = np.array([len(one) for one in tokens], dtype=np.int64)
     names = list(missing)
     order: list[int] = []
@@ -149,13 +158,13 @@ def _compute(
         np.save(folder / "index.npy", index, allow_pickle=False)
 
 
-def lower_states(loaded: Loaded, tokens: list[list[int]], taps: tuple[int, ...]) -> Tensor:
+def lower_states(loaded: Loaded, tokens: Sequence[Sequence[int]], taps: tuple[int, ...]) -> Tensor:
     """Run the embeddings and the layers below the last tap over some token lists: ``[b, longest, width]``."""
     import torch
 
     ids, real = padded(loaded, tokens)
     found = []
-    with torch.inference_mode():
+    with torch.no_grad():
         states = loaded.anatomy.embed(ids)
         of = loaded.anatomy.inputs(states, real, 0)
         for number in range(taps[-1] + 1):
@@ -170,13 +179,13 @@ def lower_states(loaded: Loaded, tokens: list[list[int]], taps: tuple[int, ...])
     return states
 
 
-def padded(loaded: Loaded, tokens: list[list[int]]) -> tuple[Tensor, Tensor]:
+def padded(loaded: Loaded, tokens: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     """Token lists as one tensor, and where it is real: ``[b, longest]`` each."""
     import torch
 
     longest = max(len(one) for one in tokens)
     pad = loaded.tokenizer.pad_token_id or 0
-    ids = torch.tensor([one + [pad] * (longest - len(one)) for one in tokens])
+    ids = torch.tensor([[*one] + [pad] * (longest - len(one)) for one in tokens])
     real = torch.tensor([[True] * len(one) + [False] * (longest - len(one)) for one in tokens])
     return ids, real
 

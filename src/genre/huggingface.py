@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,55 +24,83 @@ def shape_of(path: str | Path) -> Shape | None:
     except (ValueError, KeyError):
         return None
     tokenizer = Path(path) / "tokenizer.json"
-    causal = _causal(config.get("architectures"))
+    causal = _writes(config.get("architectures")) or "rope_parameters" in config or "rope_theta" in config
     return Shape(causal, depth, config.get("model_type", ""), tokenizer if tokenizer.exists() else None)
 
 
-def load(path: str, reading: Reading | None = None) -> Loaded:
-    """Load a model and its tokenizer from a folder or a hub id. Raises `GenreError` where that cannot be done."""
-    import torch
-    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
+def load(path: str, reading: Reading | None = None, revision: str | None = None) -> Loaded:
+    """Load a model and its tokenizer from a folder or a hub id. Raises `GenreError` where that cannot be done.
 
-    from genre.anatomy import Decoder, Encoder
+    ``revision`` is the hash of weights and tokenizer where that is known; else it is computed.
+    """
+    from genre.anatomy import anatomy_of
 
-    logging.disable_progress_bar()
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
-        config = AutoConfig.from_pretrained(path)
-        causal = _causal(config.architectures)
-        maker: Any = AutoModelForCausalLM if causal else AutoModel
-        whole = maker.from_pretrained(path, dtype=torch.float32, attn_implementation="sdpa")
-    except (OSError, ValueError) as error:
-        raise GenreError(f"backbone '{path}': could not be loaded: {str(error).splitlines()[0]}") from error
-    whole.requires_grad_(False).eval()
-    model = getattr(whole, "model", whole) if causal else whole
-    revision = _revision(path, whole)
-    if all(hasattr(model, part) for part in ("layers", "norm", "embed_tokens", "rotary_emb")):
-        vocabulary = whole.get_output_embeddings().weight if causal else None
-        return Loaded(Decoder(model), tokenizer, revision, vocabulary, reading or Reading())
-    if hasattr(getattr(model, "encoder", None), "layer") and hasattr(model, "embeddings"):
-        return Loaded(Encoder(model), tokenizer, revision, None, reading or Reading())
-    raise GenreError(
-        f"backbone '{path}': {type(model).__name__} is neither a BERT-class encoder (encoder.layer) nor a Llama-class "
-        "decoder (layers, norm, rotary positions); take another model"
+    whole, tokenizer, missing = _read(path)
+    model = getattr(whole, "model", whole) if _writes(whole.config.architectures) else whole
+    anatomy = anatomy_of(model)
+    if anatomy is None:
+        raise GenreError(
+            f"backbone '{path}': the layers of {type(model).__name__} cannot be run one by one: it is neither a "
+            "BERT-class encoder (encoder.layer) nor a Llama-class decoder (layers, norm, rotary positions); take "
+            "another model"
+        )
+    lacking = sorted(name for name in missing if "pooler." not in name)
+    if lacking:
+        raise GenreError(f"backbone '{path}': its files lack weights of {lacking[0]} ({len(lacking)} in all)")
+    output = whole.get_output_embeddings() if model is not whole else None
+    vocabulary = None if output is None else output.weight
+    return Loaded(
+        anatomy, tokenizer, revision or _revision(path, whole, tokenizer, missing), vocabulary, reading or Reading()
     )
 
 
-def _causal(architectures: list[str] | None) -> bool:
+def _read(path: str) -> tuple[Any, Any, set[str]]:
+    """The whole model, its tokenizer, and the names of weights that are random since the files lack them."""
+    import torch
+    from safetensors import SafetensorError
+    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(path)
+            maker: Any = AutoModelForCausalLM if _writes(AutoConfig.from_pretrained(path).architectures) else AutoModel
+            whole, found = maker.from_pretrained(
+                path, dtype=torch.float32, attn_implementation="sdpa", use_safetensors=True, output_loading_info=True
+            )
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise GenreError(f"backbone '{path}': could not be loaded: {reason}") from error
+    return whole.requires_grad_(False).eval(), tokenizer, set(found["missing_keys"])
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers from reporting what it does: what matters of it is checked here."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    loudness = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(loudness)
+
+
+def _writes(architectures: list[str] | None) -> bool:
     """Whether a configuration names a decoder with its output layer."""
     return any(name.endswith("ForCausalLM") for name in architectures or [])
 
 
-def _revision(path: str, model: object) -> str:
+def _revision(path: str, model: Any, tokenizer: Any, missing: set[str]) -> str:
     """Hash of the tokenizer's and the weights' bytes, so that equal models are known as such wherever they lie."""
     import torch
 
-    assert isinstance(model, torch.nn.Module)
     total = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
-        total.update(name.encode())
-        total.update(tensor.detach().contiguous().view(torch.uint8).numpy().tobytes())
+        if name not in missing:
+            total.update(name.encode())
+            total.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy())
     vocabulary = Path(path) / "tokenizer.json"
-    total.update(vocabulary.read_bytes() if vocabulary.exists() else path.encode())
+    total.update(vocabulary.read_bytes() if vocabulary.exists() else tokenizer.backend_tokenizer.to_str().encode())
     return total.hexdigest()

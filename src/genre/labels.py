@@ -23,6 +23,8 @@ COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
+CHOSEN = "chosen"
+"""The label that is 1 for what a person chose, 0 for what was shown and passed over or drawn as a negative."""
 PATTERN = re.compile(r"\s*(?P<column>[A-Za-z_]\w*)\s*(?:(?P<compare>>=|<=|==|!=|>|<)\s*(?P<operand>.+?))?\s*")
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 WORD = re.compile(r"'([^']*)'|\"([^\"]*)\"")
@@ -60,16 +62,38 @@ class Label:
         """The label of every row; NaN where its column has no value. Raises `DataError` without such a column."""
         if self.column == "action":
             return self._of_actions(log)
+        if self.column == CHOSEN:
+            return log.positive.astype(np.float32)
+        if self.column in log.words:
+            return self._of_words(log)
         known = {"value": log.value, **log.columns}
         if self.column not in known:
             raise DataError(
                 f"label '{self.column}': the interactions have no such column; {suggest(self.column, list(known))}"
             )
         amounts = known[self.column]
+        if isinstance(self.operand, str):
+            raise DataError(
+                f"label: column '{self.column}' holds numbers; compare it with one, not with '{self.operand}'"
+            )
         if self.compare is None:
             return amounts
         holds = COMPARE[self.compare](amounts, self.operand).astype(np.float32)
         return np.where(np.isnan(amounts), np.float32(np.nan), holds)
+
+    def _of_words(self, log: Log) -> Floats:
+        """Of a column of words its number, or whether it is one of them."""
+        column = log.words[self.column]
+        codes = np.where(column.code < 0, np.float32(np.nan), column.code.astype(np.float32))
+        if self.compare is None:
+            return codes
+        if self.operand not in column.words:
+            known = list(column.words)
+            raise DataError(
+                f"label: column '{self.column}' never says '{self.operand}'; {suggest(str(self.operand), known)}"
+            )
+        holds = COMPARE[self.compare](codes, column.words.index(str(self.operand))).astype(np.float32)
+        return np.where(np.isnan(codes), np.float32(np.nan), holds)
 
     def _of_actions(self, log: Log) -> Floats:
         if self.operand not in log.actions:
@@ -82,10 +106,10 @@ class Label:
 
 def _operand(text: str, column: str, compare: str, operand: str) -> float | str:
     word = WORD.fullmatch(operand)
-    if column == "action":
+    if column == "action" or word:
         if not word or compare not in ("==", "!="):
-            raise ValueError(f"'{text}': compare an action with a quoted word by == or !=, as in action == 'click'")
+            raise ValueError(f"'{text}': compare words, quoted, by == or !=, as in action == 'click'")
         return word[1] if word[1] is not None else word[2]
     if not NUMBER.fullmatch(operand):
-        raise ValueError(f"'{text}': '{operand}' is not a number")
+        raise ValueError(f"'{text}': '{operand}' is neither a number nor a quoted word")
     return float(operand)

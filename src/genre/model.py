@@ -21,9 +21,9 @@ from genre.data import Dataset, Histories, Log
 from genre.errors import GenreError, RunError
 from genre.files import replacing_folder, seal, unseal
 from genre.heads import MOST_CLASSES, Examples, Head, LabelFacts, Language
-from genre.hidden import passing_states
+from genre.hidden import PassingStates, tokenize
 from genre.labels import Label
-from genre.text import render
+from genre.prompts import item_texts
 from genre.textencoder import TextEncoder, build, load, pretrained_vectors
 from genre.types import Floats, Ints
 
@@ -234,7 +234,7 @@ class TrainedModel:
             raise GenreError("this model does not read text (model.text is false)")
         loaded, encoder = self._language_model
         asked = [loaded.reading.query + text for text in texts]
-        states = passing_states(loaded, asked, encoder.stack.taps, section.max_tokens)
+        states = PassingStates.of(loaded, tokenize(loaded, asked, section.max_tokens), encoder.stack.taps)
         return encoder.eval().encode(states, np.arange(len(texts)), 8192).numpy()
 
     @cached_property
@@ -251,12 +251,10 @@ class TrainedModel:
     def save(self, folder: Path, data_hash: str) -> None:
         """Write the model as safetensors and JSON with their hashes, all or nothing. The untouched weights stay out."""
         with replacing_folder(folder) as aside:
-            save_file(_state(self.model), aside / "towers.safetensors")
+            save_file(state_of(self.model), aside / "towers.safetensors")
             save_file({"vectors": self.vectors.contiguous()}, aside / "items.safetensors")
             if self.text is not None:
-                trained = {name for name, p in self.text.named_parameters() if p.requires_grad}
-                state = {n: t for n, t in _state(self.text).items() if n in trained or n.startswith("pool.")}
-                save_file(state, aside / "text.safetensors")
+                save_file(self.text.trained_state(), aside / "text.safetensors")
             section = TypeAdapter(ModelSection).dump_python(self.model.section, mode="json")
             seal(aside, FORMAT, model=section, facts=asdict(self.model.facts), data=data_hash)
 
@@ -287,7 +285,8 @@ def language_of(loaded: Loaded) -> Language:
     return Language(loaded.hidden_size, loaded.vocabulary, number_of, loaded.reading.temperature)
 
 
-def _state(module: nn.Module) -> dict[str, Tensor]:
+def state_of(module: nn.Module) -> dict[str, Tensor]:
+    """Copies of a module's weights."""
     return {name: tensor.detach().clone().contiguous() for name, tensor in module.state_dict().items()}
 
 
@@ -306,8 +305,3 @@ def text_embedder(config: Config) -> Callable[[list[str]], Floats]:
         return pretrained_vectors(loaded, asked, config.model.max_tokens, keep=False)
 
     return embed
-
-
-def item_texts(section: ModelSection, loaded: Loaded, data: Dataset) -> list[str]:
-    """Each item's text by the template, as the language model was taught to read one."""
-    return [loaded.reading.passage + text for text in render(data.items, section.template)]

@@ -9,21 +9,34 @@ from typing import Any
 
 Span = tuple[int, int, str]
 """First character, the one after the last, and the label: ``text[start:end]`` is the place."""
-WORD = r"[^\W\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]"
+LETTER = r"[^\W\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]"
 """A letter or digit of a script that puts spaces between words."""
 
 
 def find_spans(text: str, surfaces: Iterable[tuple[str, str]]) -> list[Span]:
     """Everywhere that one of the surfaces, each with its label, stands in the text as whole words, in any case."""
     found: list[Span] = []
-    for surface, label in dict.fromkeys((" ".join(surface.split()), label) for surface, label in surfaces):
-        if surface:
-            # Where the surface itself begins or ends with no such letter, what stands beside it does not matter.
-            before = f"(?<!{WORD})" if re.match(WORD, surface) else ""
-            after = f"(?!{WORD})" if re.match(WORD, surface[-1]) else ""
-            pattern = before + re.escape(surface) + after
-            found += [(match.start(), match.end(), label) for match in re.finditer(pattern, text, re.IGNORECASE)]
+    lower = _lower(text)
+    for surface, label in surfaces:
+        sought = _lower(" ".join(surface.split()))
+        start = lower.find(sought) if sought else -1
+        while start >= 0:
+            end = start + len(sought)
+            if not (_inside(lower, start) or _inside(lower, end)):
+                found.append((start, end, label))
+            start = lower.find(sought, start + 1)
     return apart(found)
+
+
+def _lower(text: str) -> str:
+    """In lower case and as long as before, so that places stay the same."""
+    lower = text.lower()
+    return lower if len(lower) == len(text) else "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
+
+
+def _inside(text: str, place: int) -> bool:
+    """Whether a place lies within a word."""
+    return 0 < place < len(text) and all(re.match(LETTER, text[i]) for i in (place - 1, place))
 
 
 def apart(spans: Iterable[Span]) -> list[Span]:

@@ -14,6 +14,25 @@ from torch.utils.checkpoint import checkpoint
 from genre.backbones import Loaded
 from genre.errors import GenreError
 
+BERT = {
+    "query": ("attention.self.query",),
+    "key": ("attention.self.key",),
+    "value": ("attention.self.value",),
+    "output": ("attention.output.dense",),
+    "up": ("intermediate.dense",),
+    "down": ("output.dense",),
+}
+LLAMA = {
+    "query": ("self_attn.q_proj",),
+    "key": ("self_attn.k_proj",),
+    "value": ("self_attn.v_proj",),
+    "output": ("self_attn.o_proj",),
+    "up": ("mlp.gate_proj", "mlp.up_proj"),
+    "down": ("mlp.down_proj",),
+}
+PARTS = (BERT, LLAMA)
+"""Where a layer has the weight matrices that `genre.adapters.Part` speaks of, by the style of its names."""
+
 
 class Stack(nn.Module):
     """Layers from the first trained one to the top: states that enter ``[b, l, width]`` to those at the end.
@@ -45,13 +64,15 @@ class Stack(nn.Module):
         """Whether a layer's inner values are computed anew for the backward pass: less memory, a third more time."""
         self.closed = 0
         """Layers, from the lowest, that get no gradient for now."""
+        self.noisy = False
+        """Whether the language model's own dropout is on while training."""
         self.requires_grad_(False)
         self._pretrained = set(self.modules())
 
     def train(self, mode: bool = True) -> Stack:
-        """Switches what an adapter has put in; the language model's own dropout is always off."""
+        """Switches what an adapter has put in, and the language model's own dropout if it is `noisy`."""
         for module in self.modules():
-            module.training = mode and module not in self._pretrained
+            module.training = mode and (self.noisy or module not in self._pretrained)
         return self
 
     def forward(self, states: Tensor, real: Tensor | None) -> Tensor:
@@ -95,7 +116,7 @@ class Stack(nn.Module):
         found: list[str] = []
         for number, layer in enumerate(self.layers):
             inside = {name for name, _ in layer.named_modules()}
-            has = {word: places for word, places in self.anatomy.parts.items() if inside.issuperset(places)}
+            has = {word: places for names in PARTS for word, places in names.items() if inside.issuperset(places)}
             if lacks := [word for word in words if word not in has]:
                 raise GenreError(
                     f"model.adapter: the language model's layers have no '{lacks[0]}'; they have {', '.join(has)}"

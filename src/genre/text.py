@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,29 +18,59 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def columns_of(template: str) -> list[str]:
-    """The columns that a template names. Raises `ConfigError` where its braces do not match."""
+Cut = Callable[[str, int], str]
+"""The beginning of a text that has at most so many tokens."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """A piece of a template: words, and what follows them."""
+
+    words: str
+    column: str | None
+    """What to put behind the words; None for nothing."""
+    budget: int | None
+    """Most tokens of it."""
+
+
+def parse(template: str) -> list[Field]:
+    """The pieces of a template such as ``{title:20}. {review}``. Raises `ConfigError` where it is none."""
     try:
-        return [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+        found = [(words, name, spec) for words, name, spec, _ in string.Formatter().parse(template)]
     except ValueError as error:
         raise ConfigError([f"model.template: '{template}': {error}"]) from error
+    for _, name, spec in found:
+        if spec and not (spec.isdecimal() and int(spec)):
+            raise ConfigError([f"model.template: '{{{name}:{spec}}}': after the colon stands a number of tokens"])
+    return [Field(words, name, int(spec) if spec else None) for words, name, spec in found]
 
 
-def render(items: pa.Table, template: str) -> list[str]:
-    """Each item's text by the template: lists are joined by commas, a missing value leaves nothing behind.
+def columns_of(template: str) -> list[str]:
+    """The columns that a template names. Raises `ConfigError` where its braces do not match."""
+    return [field.column for field in parse(template) if field.column is not None]
 
-    Raises `ConfigError` when the template names a column that the items do not have.
+
+def render(table: pa.Table, template: str, cut: Cut | None = None) -> list[str]:
+    """Each row's text by the template: lists are joined by commas, a missing value leaves nothing behind.
+
+    ``cut`` keeps the token budgets that the template gives. Raises `ConfigError` when it names a column that is not
+    there.
     """
-    names = columns_of(template)
-    for name in names:
-        if name not in items.column_names:
-            raise ConfigError(
-                [f"model.template: the items have no column '{name}'; {suggest(name, items.column_names)}"]
-            )
-    columns = [[_words(value) for value in items[name].to_pylist()] for name in names]
-    if not columns:
-        return [template] * items.num_rows
-    return [_tidy(template.format(**dict(zip(names, values, strict=True)))) for values in zip(*columns, strict=True)]
+    for name in columns_of(template):
+        if name not in table.column_names:
+            raise ConfigError([f"model.template: there is no column '{name}'; {suggest(name, table.column_names)}"])
+    pieces: list[list[str]] = []
+    for field in parse(template):
+        values = [""] * table.num_rows if field.column is None else words_of(table, field.column)
+        if field.budget and cut:
+            values = [cut(value, field.budget) for value in values]
+        pieces.append([field.words + value for value in values])
+    return [tidy("".join(row)) for row in zip(*pieces, strict=True)] if pieces else [""] * table.num_rows
+
+
+def words_of(table: pa.Table, column: str) -> list[str]:
+    """A column as words."""
+    return [_words(value) for value in table[column].to_pylist()]
 
 
 def _words(value: Any) -> str:
@@ -49,7 +79,7 @@ def _words(value: Any) -> str:
     return ", ".join(str(word) for word in value) if isinstance(value, list) else str(value).strip()
 
 
-def _tidy(text: str) -> str:
+def tidy(text: str) -> str:
     """Take away what a missing value leaves behind: empty brackets, a space before a stop, a stop at the beginning."""
     text = re.sub(r"\(\s*\)|\[\s*\]", "", text)
     text = re.sub(r"\s+([.,;:!?])", r"\1", re.sub(r"\s+", " ", text))

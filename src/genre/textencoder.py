@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from genre.backbones import Backbone, Loaded
 from genre.config import ModelSection
-from genre.hidden import HiddenStates, hidden_states, passing_states
+from genre.hidden import PassingStates, States, hidden_states, tokenize
 from genre.layers import AttentionPooling, FirstPooling, LastPooling, MeanPooling
 from genre.stack import Stack, Tuning
 from genre.text import batches_by_length
@@ -27,15 +27,29 @@ POOLINGS: dict[str, Callable[[int], nn.Module]] = {
 
 
 class TextEncoder(nn.Module):
-    """A stack of layers, and pooling: ``[b, l, width] -> [b, hidden]``, of unit length."""
+    """A stack of layers, and pooling: ``[b, l, width] -> [b, hidden]``, of unit length if ``unit``."""
 
-    def __init__(self, stack: Stack, pooling: str) -> None:
+    def __init__(self, stack: Stack, pooling: str, unit: bool = True) -> None:
         super().__init__()
-        self.stack = stack
+        self.stack, self.unit = stack, unit
         self.pool = POOLINGS[pooling](stack.hidden_size)
+        self.noise = torch.get_rng_state()
+        """Where random numbers stood at the start of the last `encode`."""
 
     def forward(self, states: Tensor, real: Tensor | None) -> Tensor:
-        return nn.functional.normalize(self.pool(self.stack(states, real), real), dim=-1)
+        return self.pooled(self.stack(states, real), real)
+
+    def pooled(self, states: Tensor, real: Tensor | None) -> Tensor:
+        """One vector a text from the states after the last layer."""
+        vectors = self.pool(states, real)
+        return nn.functional.normalize(vectors, dim=-1) if self.unit else vectors
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """Copies of the weights that training can change, by name: what a model folder keeps of the language model."""
+        trained = {name for name, weight in self.named_parameters() if weight.requires_grad}
+        state = self.state_dict().items()
+        kept = {name: weight for name, weight in state if name in trained or name.startswith("pool.")}
+        return {name: weight.detach().clone().contiguous() for name, weight in kept.items()}
 
     @property
     def trainable(self) -> bool:
@@ -48,29 +62,28 @@ class TextEncoder(nn.Module):
             (name.removeprefix("stack."), weight) for name, weight in self.named_parameters() if weight.requires_grad
         ]
 
-    def train(self, mode: bool = True) -> TextEncoder:
-        """Switches the pooling and what the adapter has put in; the language model's own dropout is always off."""
-        super().train(mode)
-        return self
-
     @torch.no_grad()
-    def encode(self, states: HiddenStates, rows: NDArray[np.int64], token_budget: int) -> Tensor:
+    def encode(self, states: States, rows: NDArray[np.int64], token_budget: int) -> Tensor:
         """Vectors of some texts, in batches of similar length, without a graph: ``[rows, hidden]``."""
+        self.noise = torch.get_rng_state()
         vectors = torch.empty(len(rows), self.stack.hidden_size)
         for part in self._parts(states, rows, token_budget):
             vectors[torch.from_numpy(part)] = self(*states.batch(rows[part]))
         return vectors
 
-    def backward(self, states: HiddenStates, rows: NDArray[np.int64], gradient: Tensor, token_budget: int) -> None:
+    def backward(self, states: States, rows: NDArray[np.int64], gradient: Tensor, token_budget: int) -> None:
         """Carry the gradient of some texts' vectors into the weights, a batch at a time, so that memory is bounded.
 
-        The vectors are computed anew with a graph; the gradient is exact for the weights as they were in `encode`.
+        The vectors are computed anew with a graph, what an adapter drops is what it dropped in the last `encode`: the
+        gradient is exact for the weights as they were there.
         Gao et al., GradCache (2021), https://arxiv.org/abs/2101.06983.
         """
-        for part in self._parts(states, rows, token_budget):
-            self(*states.batch(rows[part])).backward(gradient[torch.from_numpy(part)])
+        with torch.random.fork_rng(devices=[]):
+            torch.set_rng_state(self.noise)
+            for part in self._parts(states, rows, token_budget):
+                self(*states.batch(rows[part])).backward(gradient[torch.from_numpy(part)])
 
-    def _parts(self, states: HiddenStates, rows: NDArray[np.int64], token_budget: int) -> Iterator[NDArray[np.int64]]:
+    def _parts(self, states: States, rows: NDArray[np.int64], token_budget: int) -> Iterator[NDArray[np.int64]]:
         for batch in batches_by_length(states.lengths[rows], token_budget):
             yield batch.rows
 
@@ -85,7 +98,9 @@ def build(section: ModelSection, loaded: Loaded) -> tuple[TextEncoder, Tuning]:
     """The text encoder that ``section`` describes, its adapter applied, and what that asks of the training loop."""
     stack = Stack(loaded, section.adapter.taps(len(loaded.layers)))
     tuning = section.adapter.apply(stack)
-    return TextEncoder(stack, section.pooling), tuning
+    # An item's vector is shared by the steps of a round, so there the language model makes no noise of its own.
+    stack.noisy = section.formulation.reads != "items"
+    return TextEncoder(stack, section.pooling, unit=section.formulation.reads == "items"), tuning
 
 
 def pretrained_vectors(
@@ -95,7 +110,11 @@ def pretrained_vectors(
 
     ``keep`` is false for texts that will not come again: their states are not stored.
     """
-    states_of = hidden_states if keep else passing_states
-    stack = Stack(loaded, (len(loaded.layers),))
-    states = states_of(loaded, texts, stack.taps, max_tokens, token_budget)
+    stack, tokens = Stack(loaded, (len(loaded.layers),)), tokenize(loaded, texts, max_tokens)
+    states: States
+    states = (
+        hidden_states(loaded, tokens, stack.taps, token_budget)
+        if keep
+        else PassingStates.of(loaded, tokens, stack.taps)
+    )
     return TextEncoder(stack, "mean").encode(states, np.arange(len(texts)), token_budget).numpy()

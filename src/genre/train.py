@@ -16,12 +16,17 @@ from genre import checkpoint
 from genre.checkpoint import Progress, set_weights, weights_of
 from genre.config import Config
 from genre.curves import Curves
-from genre.data import Dataset, Log
+from genre.data import PARTS, Dataset, Log
 from genre.errors import GenreError
 from genre.files import digest, write_json
 from genre.fitting import PHASES, Fitter, Phase
+from genre.heads import Head
+from genre.model import labels_of
 from genre.progress import progress as progress_bar
 from genre.run import Run
+from genre.textfitting import TextFitter
+from genre.textvalidation import TextValidation
+from genre.types import Floats
 from genre.validation import Measure, Validation
 
 
@@ -42,10 +47,19 @@ class Training:
     def __init__(self, config: Config, data: Dataset, folder: Path, key: str) -> None:
         self.config, self.data, self.folder, self.key = config, data, folder, key
         log = Log.of(data)
-        _check(log, config)
-        self.fitter = Fitter(config, data)
+        _check(log)
         self.measure = Measure.of(config.train.early_stopping.metric)
-        self.validation = Validation(log, config.model.heads, self.measure.name, seed=config.seed)
+        self.fitter: Fitter | TextFitter
+        self.validation: Any
+        if config.model.formulation.reads == "items":
+            _check_labels(config.model.heads, labels_of(log.parts("train"), config.model.heads))
+            self.fitter = Fitter(config, data)
+            self.validation = Validation(log, config.model.heads, self.measure.name, seed=config.seed)
+        else:
+            self.fitter = TextFitter(config, data)
+            _check_labels(config.model.heads, self.fitter.sheet.labels)
+            valid, room = self.fitter.maker.part("valid"), self.fitter.most_bytes
+            self.validation = TextValidation(valid, config.model.heads, self.measure.name, room, config.seed)
         self.saved = folder / "checkpoint"
 
     def run(self) -> None:
@@ -83,14 +97,14 @@ class Training:
                 checkpoint.save(self.saved, self.fitter, steppers, progress, best, self.key)
         set_weights(self.fitter, best)
         if phase == "finetune":
-            self.fitter.table = self.fitter.encode_all()
+            self.fitter.settle()
 
     def _epoch(
         self, progress: Progress, curves: Curves, steppers: dict[str, Any], best: dict[str, Tensor]
     ) -> dict[str, Tensor]:
         started = time.perf_counter()
         progress.epoch += 1
-        steps = self.fitter.log.count(self.config.train.batch_size)
+        steps = self.fitter.steps_per_epoch()
         with progress_bar(f"{progress.phase} epoch {progress.epoch}", steps) as advance:
             losses = self.fitter.epoch(progress.phase, progress.epoch, steppers, advance)
         if not all(math.isfinite(loss) for loss in losses.values()):
@@ -115,7 +129,7 @@ class Training:
         epochs = self.fitter.most_epochs(phase)
         if not epochs:
             return
-        steps = self.fitter.log.count(self.config.train.batch_size)
+        steps = self.fitter.steps_per_epoch()
         minutes = self.fitter.probe(phase) * steps * epochs / 60
         print(f"{phase}: up to {epochs} epochs of {steps} steps, about {minutes:.1f} minutes, less if it stops early")
 
@@ -138,24 +152,27 @@ class Training:
         write_json(self.folder / "training.json", facts)
 
 
-def _check(log: Log, config: Config) -> None:
-    train, valid = log.parts("train"), log.parts("valid")
-    if not train.positive.any():
+def _check(log: Log) -> None:
+    if not log.parts("train").positive.any():
         raise GenreError("the training part has no interactions (skips aside); check data.split")
-    if not len(valid):
+    if not (log.part == PARTS.index("valid")).any():
         raise GenreError("the validation part is empty, so training cannot tell when to stop; check data.split")
-    from genre.model import labels_of
 
-    for name, labels in labels_of(train, config.model.heads).items():
-        known = labels[~np.isnan(labels)]
+
+def _check_labels(heads: dict[str, Head], labels: dict[str, Floats]) -> None:
+    """Raise `GenreError` for a head whose label teaches nothing."""
+    for name, values in labels.items():
+        head, known = heads[name], values[~np.isnan(values)]
         if not len(known):
-            raise GenreError(f"model.heads.{name}: no training row has a value for '{config.model.heads[name].label}'")
-        if config.model.heads[name].predicts == "binary" and not np.isin(known, (0, 1)).all():
-            label, odd = config.model.heads[name].label, known[~np.isin(known, (0, 1))][0]
-            what = f"'{label}' is {odd:g} in some rows, and a yes or no is 0 or 1"
-            raise GenreError(f"model.heads.{name}: {what}; write a comparison, such as {label} >= {odd:g}")
+            raise GenreError(f"model.heads.{name}: no training row has a value for '{head.label}'")
+        if head.predicts in ("tokens", "text"):
+            continue
+        if head.predicts == "binary" and not np.isin(known, (0, 1)).all():
+            odd = known[~np.isin(known, (0, 1))][0]
+            what = f"'{head.label}' is {odd:g} in some rows, and a yes or no is 0 or 1"
+            raise GenreError(f"model.heads.{name}: {what}; write a comparison, such as {head.label} >= {odd:g}")
         if known.min() == known.max():
-            what = f"'{config.model.heads[name].label}' is {known[0]:g} in all {len(known)} training rows"
+            what = f"'{head.label}' is {known[0]:g} in all {len(known)} training rows"
             raise GenreError(
                 f"model.heads.{name}: {what}; there is nothing to learn, remove the head or change its label"
             )

@@ -16,7 +16,14 @@ from genre.model import labels_of
 from genre.ranking import ranks, top_lists
 from genre.types import Floats, Ints, Recommender
 
-WATCHED = {"ranking": "ndcg@10", "binary": "label_auc", "regression": "rmse"}
+WATCHED = {
+    "ranking": "ndcg@10",
+    "binary": "label_auc",
+    "regression": "rmse",
+    "multiclass": "accuracy",
+    "tokens": "entity_f1",
+    "text": "perplexity",
+}
 """The metric that learning curves show for each sort of head."""
 
 
@@ -54,7 +61,8 @@ class Validation:
 
     def __init__(self, log: Log, heads: dict[str, Head], metric: str, most_users: int = 5000, seed: int = 0) -> None:
         names = [WATCHED["ranking"]] if any(head.predicts == "ranking" for head in heads.values()) else []
-        names += [f"{name}.{WATCHED[head.predicts]}" for name, head in heads.items() if head.predicts != "ranking"]
+        asked = {name: head.predicts for name, head in heads.items() if head.predicts not in ("ranking", "nothing")}
+        names += [f"{name}.{WATCHED[predicts]}" for name, predicts in asked.items()]
         self.measures = [Measure.of(name) for name in dict.fromkeys([metric, *names])]
         ranked = any(measure.head is None for measure in self.measures)
         self.cases = Cases.of(log, "valid").sample(most_users, seed) if ranked else None
@@ -70,10 +78,10 @@ class Validation:
         results: dict[str, float] = {}
         if self.cases is not None:
             outcome = self._ranking(model, self.cases)
-            results |= {m.name: _mean(m, outcome) for m in self.measures if m.head is None}
+            results |= {m.name: mean_of(m, outcome) for m in self.measures if m.head is None}
         for m in self.measures:
             if m.head is not None:
-                results[m.name] = _mean(m, self._predictions(model, m.head))
+                results[m.name] = mean_of(m, self._predictions(model, m.head))
         return results
 
     def _ranking(self, model: Recommender, cases: Cases) -> Ranking:
@@ -93,6 +101,7 @@ class Validation:
         return Predictions(self.labels[head][known], predicted, self.rows.user[known])
 
 
-def _mean(measure: Measure, outcome: Ranking | Predictions) -> float:
+def mean_of(measure: Measure, outcome: Ranking | Predictions) -> float:
+    """A measure's mean over the units where it is defined."""
     values = measure.metric.measure(outcome)[measure.key]
     return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from genre.stack import Stack, Tuning
+
+Part = Literal["query", "key", "value", "output", "up", "down"]
+"""A weight matrix of a layer, in the same words for every language model.
+
+Attention reads the states by ``query``, ``key`` and ``value`` and writes by ``output``; the feed-forward net reads by
+``up`` (two matrices side by side in Llama-class models) and writes by ``down``.
+"""
 
 
 class Adapter(Protocol):

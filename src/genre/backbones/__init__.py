@@ -20,8 +20,6 @@ class Anatomy(Protocol):
     """What comes after the last layer; None where the layers end normalised."""
     causal: bool
     """Whether a token sees only itself and earlier ones: true for decoders."""
-    parts: dict[str, tuple[str, ...]]
-    """Weight matrices within a layer, by the word that an adapter knows them by; see `genre.adapters.Part`."""
     hidden_size: int
 
     def embed(self, ids: Tensor) -> Tensor:

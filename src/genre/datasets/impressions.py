@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -43,6 +43,7 @@ MIND_NEWS = [
 ]
 MIND_LOG = ["impression_id", "user_id", "time", "history", "shown"]
 MIND_TIME = "%m/%d/%Y %I:%M:%S %p"
+LOG = ("user_id", "item_id", "action", "clicked", "part", "file", "line")
 TITLE = "title"
 """The action of a row that is a title by itself."""
 READING = ("read_time", "scroll_percentage")
@@ -86,8 +87,8 @@ class Impressions:
 
     def files(self) -> list[Path]:
         logs = self._logs()
-        beside = {"dkn": [], "mind": self._beside("news", ".tsv"), "ebnerd": self._beside("history", ".parquet")}
-        return [path for _, path in logs] + beside[self.layout] + self._articles()
+        beside = {"dkn": [], "mind": ["news", ".tsv"], "ebnerd": ["history", ".parquet"]}[self.layout]
+        return [path for _, path in logs] + (self._beside(*beside) if beside else []) + self._articles()
 
     def read(self) -> Reading:
         rejected: Rejected = []
@@ -101,9 +102,10 @@ class Impressions:
             if items is None:
                 raise DataError(f"{self._home()}: there are no titles here; rows: titles needs articles.parquet")
             log, users = _titles(items, rejected), None
-        tables = [None if side is None else arrow(_without(side, "names", "part")) for side in (items, users)]
+        sides = [None if side is None else arrow(_without(side, "names", "part")) for side in (items, users)]
         name = HOMES[self.layout] + ("-titles" if self.rows == "titles" else "")
-        return Reading(arrow(log), *tables, rejected, name, SOURCES[self.layout], LICENCES[self.layout])
+        source, licence = SOURCES[self.layout], LICENCES[self.layout]
+        return Reading(arrow(log), *sides, rejected=rejected, name=name, source=source, licence=licence)
 
     def _home(self) -> Path:
         return self.path or data_folder() / HOMES[self.layout]
@@ -115,12 +117,14 @@ class Impressions:
             found = [(part, _first(home, f"raw_{part}", ".tsv", ".txt")) for part in ("train", "test")]
         else:
             inner = sorted(path for path in home.iterdir() if path.is_dir()) if home.is_dir() else []
-            parts = [("train", path) for path in (home, *inner) if path == home or path.name.endswith("train")]
+            parts = [("train", path) for path in inner if path.name.endswith("train")]
             parts += [("test", path) for path in inner if path.name.endswith(LATER)]
-            found = [(part, _first(folder, "behaviors", ".tsv", ".parquet")) for part, folder in parts]
+            suffix = ".tsv" if self.layout == "mind" else ".parquet"
+            whole = _first(home, "behaviors", suffix)
+            found = [("train", whole)] if whole else [(p, _first(inner, "behaviors", suffix)) for p, inner in parts]
         logs: Logs = [(part, path) for part, path in found if path]
         if not logs:
-            wanted = "raw_train.tsv" if self.layout == "dkn" else "behaviors.tsv or behaviors.parquet"
+            wanted = {"dkn": "raw_train.tsv", "mind": "behaviors.tsv", "ebnerd": "behaviors.parquet"}[self.layout]
             raise DataError(
                 f"layout '{self.layout}': looked for {wanted} in {home} and in folders of it called train, "
                 f"{', '.join(LATER)}; fetch it from {SOURCES[self.layout]}, or set data.reader.path"
@@ -154,8 +158,13 @@ def _without(columns: Columns, *names: str) -> Columns:
     return {name: column for name, column in columns.items() if name not in names}
 
 
-def _columns(rows: list[dict[str, Any]], *names: str) -> Columns:
-    return {name: [row.get(name) for row in rows] for name in names}
+def _columns(rows: Iterable[dict[str, Any]], *names: str) -> Columns:
+    """Rows as columns, taken one by one: a log of millions is never held as rows."""
+    columns: Columns = {name: [] for name in names}
+    for row in rows:
+        for name, column in columns.items():
+            column.append(row.get(name))
+    return columns
 
 
 def _reject(rejected: Rejected, columns: Columns, row: int, reason: str) -> None:
@@ -164,9 +173,14 @@ def _reject(rejected: Rejected, columns: Columns, row: int, reason: str) -> None
 
 
 def _read_dkn(logs: Logs, rejected: Rejected) -> Tables:
-    """A user, a title, 0 or 1, and the title's names as ``id:surface;id:surface``, in every row."""
-    log: list[dict[str, Any]] = []
     titles: dict[str, dict[str, Any]] = {}
+    log = _columns(_dkn_rows(logs, titles, rejected), *LOG)
+    items = _columns(titles.values(), "item_id", "title", "names", "part", "file", "line")
+    return log, _with_names(items), None
+
+
+def _dkn_rows(logs: Logs, titles: dict[str, dict[str, Any]], rejected: Rejected) -> Iterator[dict[str, Any]]:
+    """A user, a title, 0 or 1, and the title's names as ``id:surface;id:surface``; ``titles`` gets what is new."""
     for part, path in logs:
         rows = delimited(path, "\t", ["user_id", "title", "clicked", "entities"], rejected)
         for i, (user, title, clicked, entities, line, file) in enumerate(zip(*rows.values(), strict=True)):
@@ -177,13 +191,13 @@ def _read_dkn(logs: Logs, rejected: Rejected) -> Tables:
             item = titles.setdefault(
                 title, {"item_id": f"n{len(titles) + 1:05d}", "title": title, "names": {}, **place}
             )
-            surfaces = [word.partition(":")[2] for word in entities.split(";")]
-            item["names"] |= {(surface.strip(), ENTITY): None for surface in surfaces if surface.strip()}
-            shown = {"action": CLICK if clicked == "1" else SKIP, "clicked": int(clicked)}
-            log.append({"user_id": user, "item_id": item["item_id"], **shown, **place})
-    items = list(titles.values())
-    columns = _columns(items, "item_id", "title", "names", "part", "file", "line")
-    return _columns(log, "user_id", "item_id", "action", "clicked", "part", "file", "line"), _with_names(columns), None
+            surfaces = [word.partition(":")[2].strip() for word in entities.split(";")]
+            item["names"] |= {(surface, ENTITY): None for surface in surfaces if surface}
+            yield {"user_id": user, "item_id": item["item_id"], **_shown(clicked == "1"), **place}
+
+
+def _shown(clicked: bool) -> dict[str, Any]:
+    return {"action": CLICK if clicked else SKIP, "clicked": int(clicked)}
 
 
 def _with_names(items: Columns) -> Columns:
@@ -191,15 +205,21 @@ def _with_names(items: Columns) -> Columns:
 
 
 def _read_mind(logs: Logs, news: list[Path], rejected: Rejected) -> Tables:
-    log: list[dict[str, Any]] = []
+    log = _columns(_mind_rows(logs, rejected), *LOG, "timestamp", "impression_id")
+    return log, _mind_items(logs, news, rejected), None
+
+
+def _mind_rows(logs: Logs, rejected: Rejected) -> Iterator[dict[str, Any]]:
     known: set[str] = set()
     for part, path in logs:
         rows = delimited(path, "\t", MIND_LOG, rejected)
         for i, (number, user, when, history, shown, line, file) in enumerate(zip(*rows.values(), strict=True)):
             row = {"user_id": user, "part": part, "file": file, "line": line}
             if user not in known:
-                # The same clicks stand in every row of the user: they came before the log.
-                log += [{"item_id": item, "action": CLICK, **row, "part": part and "train"} for item in history.split()]
+                # The same clicks stand in every row of a user: they came before the log.
+                yield from (
+                    {"item_id": item, "action": CLICK, **row, "part": part and "train"} for item in history.split()
+                )
                 known.add(user)
             try:
                 row["timestamp"] = datetime.strptime(when, MIND_TIME).replace(tzinfo=UTC).timestamp()
@@ -207,16 +227,11 @@ def _read_mind(logs: Logs, news: list[Path], rejected: Rejected) -> Tables:
                 _reject(rejected, rows, i, f"time is not like 11/15/2019 9:55:12 AM ({when!r})")
                 continue
             row["impression_id"] = f"{part or 'log'}-{number}"
-            for word in shown.split():
-                item, _, label = word.rpartition("-")
-                if label in ("0", "1"):
-                    log.append(
-                        {"item_id": item, "action": CLICK if label == "1" else SKIP, "clicked": int(label), **row}
-                    )
-                else:
-                    _reject(rejected, rows, i, "an item was shown without -0 or -1, as in the test set without labels")
-    names = ("user_id", "item_id", "action", "clicked", "timestamp", "impression_id", "part", "file", "line")
-    return _columns(log, *names), _mind_items(logs, news, rejected), None
+            pairs = [word.rpartition("-") for word in shown.split()]
+            if all(label in ("0", "1") for _, _, label in pairs):
+                yield from ({"item_id": item, **_shown(label == "1"), **row} for item, _, label in pairs)
+            else:
+                _reject(rejected, rows, i, "an item was shown without -0 or -1, as in the test set without labels")
 
 
 def _mind_items(logs: Logs, news: list[Path], rejected: Rejected) -> Columns:
@@ -235,27 +250,29 @@ def _mind_items(logs: Logs, news: list[Path], rejected: Rejected) -> Columns:
             categories = [item["category"], item["subcategory"]]
             items.setdefault(item["item_id"], {**item, "part": part, "categories": [c for c in categories if c]})
     names = ("item_id", "title", "abstract", "category", "categories", "names", "part", "file", "line")
-    return _with_names(_columns(list(items.values()), *names))
+    return _with_names(_columns(items.values(), *names))
 
 
 def _read_ebnerd(logs: Logs, histories: list[Path], articles: list[Path]) -> Tables:
-    log: list[dict[str, Any]] = []
     users: dict[Any, dict[str, Any]] = {}
+    log = _columns(_ebnerd_rows(logs, histories, users), *LOG, *READING, "timestamp", "impression_id")
+    people = [{"user_id": str(user), **person} for user, person in users.items()]
+    items = _ebnerd_items(articles[0]) if articles else None
+    return log, items, _columns(people, "user_id", *EBNERD_PERSON)
+
+
+def _ebnerd_rows(logs: Logs, histories: list[Path], users: dict[Any, dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The clicks before the log and what was shown in it; ``users`` gets what is known of who it was shown to."""
     known: set[Any] = set()
     for (part, path), history in zip(logs, histories, strict=True):
         before = _rows_of(history, EBNERD_HISTORY)
         # A later folder's history repeats clicks of the earlier log, so it counts only for users who are new in it.
-        log += [event for row in before if row["user_id"] not in known for event in _ebnerd_past(row, part)]
+        yield from (event for row in before if row["user_id"] not in known for event in _ebnerd_past(row, part))
         known |= {row["user_id"] for row in before}
         for row in _rows_of(path, EBNERD_LOG):
-            log += _ebnerd_shown(row, part)
+            yield from _ebnerd_shown(row, part)
             person = users.setdefault(row["user_id"], dict.fromkeys(EBNERD_PERSON))
             person |= {name: row[name] for name in EBNERD_PERSON if row.get(name) is not None}
-    names = ("user_id", "item_id", "action", "clicked", "read_time", "scroll_percentage", "timestamp",
-             "impression_id", "part", "file", "line")  # fmt: skip
-    items = _ebnerd_items(articles[0]) if articles else None
-    people = [{"user_id": str(user), **person} for user, person in users.items()]
-    return _columns(log, *names), items, _columns(people, "user_id", *EBNERD_PERSON)
 
 
 def _rows_of(path: Path, wanted: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -289,8 +306,7 @@ def _ebnerd_shown(row: dict[str, Any], part: str | None) -> Iterator[dict[str, A
         yield {
             "user_id": str(row["user_id"]),
             "item_id": str(item),
-            "action": CLICK if item in clicked else SKIP,
-            "clicked": int(item in clicked),
+            **_shown(item in clicked),
             "timestamp": row["impression_time"],
             "impression_id": f"{part or 'log'}-{row['impression_id']}",
             **{name: row[f"next_{name}"] if single else None for name in READING},

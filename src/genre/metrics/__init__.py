@@ -39,6 +39,8 @@ class Predictions:
     """A probability for a binary task, an amount for a regression."""
     group: Ints
     """User or impression of each row, for grouped metrics."""
+    classes: Floats | None = None
+    """``[c]``: for a multiclass task, the label that each column of ``prediction [n, c]`` stands for."""
 
 
 class Metric(Protocol):

@@ -21,7 +21,7 @@ class Given:
     """The ``part`` column of the log says it: ``train``, ``valid``, ``test``; an empty word keeps a row for histories.
 
     To compare with publications that hand out their own split. Where it has no validation rows, some of the training
-    rows become such: the latest ones where times are known, else some at random; what was shown together stays together.
+    rows become such: the latest where times are known, else some at random; what was shown together stays together.
     """
 
     valid: Share = 0.1

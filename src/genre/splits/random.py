@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,11 +27,13 @@ class Random:
     """Share of a user's events that validate; larger is steadier and leaves less to train on."""
     test: Share = 0.2
     """Share of a user's events that test; likewise."""
+    per: Literal["user", "log"] = "user"
+    """Whether the shares are of each user's events, or of all; of all where people have one each, as texts often do."""
 
     def assign(self, log: Log, seed: int) -> tuple[NDArray[np.int8], dict[str, Any]]:
         rng = np.random.default_rng([seed, 1])
         first, unit = _units(log)
-        user = log.user[first]
+        user = log.user[first] if self.per == "user" else np.zeros(len(first), dtype=np.int32)
         order = np.lexsort((rng.random(len(user)), user))
         total = np.bincount(user, minlength=log.n_users)
         place = np.empty(len(user), dtype=np.int64)

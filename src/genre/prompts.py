@@ -1,0 +1,182 @@
+"""What the language model reads in the formulations `text` and `cross`: rows and prompts, as tokens within a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from genre.backbones import Loaded
+from genre.component import suggest
+from genre.data import Dataset, Histories
+from genre.errors import ConfigError
+from genre.formulations import Asked
+from genre.hidden import tokenize
+from genre.text import Cut, Field, parse, render, tidy, words_of
+from genre.types import Ints
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from genre.config import ModelSection
+
+JOINT = 1
+"""Tokens set aside for each place where pieces of a prompt meet: there words may be cut up otherwise than alone."""
+
+
+def cutter(loaded: Loaded) -> Cut:
+    """Cuts a text after so many tokens of the language model."""
+
+    def cut(text: str, budget: int) -> str:
+        read = loaded.tokenizer(
+            text, truncation=True, max_length=budget, add_special_tokens=False, return_offsets_mapping=True
+        )
+        ends = read["offset_mapping"]
+        return text[: ends[-1][1]] if ends else ""
+
+    return cut
+
+
+def item_texts(section: ModelSection, loaded: Loaded, data: Dataset) -> list[str]:
+    """Each item's text by the template, as the language model was taught to read one."""
+    return [loaded.reading.passage + text for text in render(data.items, section.template, cutter(loaded))]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A text that is read, in words and as tokens."""
+
+    text: str
+    tokens: list[int]
+    dropped: int = 0
+    """Items of the history, the oldest, that found no room."""
+
+
+class Writer:
+    """Writes what is read of a row, or of a person and an item."""
+
+    def __init__(self, section: ModelSection, loaded: Loaded, data: Dataset) -> None:
+        self.section, self.loaded, self.data = section, loaded, data
+        self.formulation: Any = section.formulation
+
+    def write(self, asked: Asked) -> list[Prompt]:
+        """The prompt of every question."""
+        if self.formulation.reads == "rows":
+            return self._rows(asked)
+        return self.pairs(asked.histories, asked.person, asked.user, asked.item)
+
+    def _rows(self, asked: Asked) -> list[Prompt]:
+        table = self.joined(self.section.template).take(asked.row)
+        texts = render(table, self.section.template, cutter(self.loaded))
+        return self._prompts([self.loaded.reading.query + text for text in texts])
+
+    def joined(self, template: str) -> pa.Table:
+        """The interactions with the columns of their items and users that a template names (``{item.title}``)."""
+        table = self.data.interactions
+        for side, key in (("item", "item_id"), ("user", "user_id")):
+            table = _with_side(table, getattr(self.data, f"{side}s"), side, key, template)
+        return table
+
+    def pairs(self, histories: Histories, person: np.ndarray, user: Ints | None, item: Ints) -> list[Prompt]:
+        """The prompt of people and an item each: ``person`` numbers the histories, ``user`` the users where known."""
+        fields = parse(self.formulation.prompt)
+        texts, dropped = [], []
+        for i, (one, row) in enumerate(zip(person, item, strict=True)):
+            values = self._values(fields, None if user is None else int(user[i]), int(row))
+            room = self._room(fields, values)
+            start, stop = histories.offsets[one], histories.offsets[one + 1]
+            kept = self._latest(histories.item[start:stop], room)
+            values["history"] = self.formulation.separator.join(self._items[j] for j in kept)
+            texts.append(self._fill(fields, values))
+            dropped.append(int(stop - start) - len(kept))
+        return self._prompts(texts, dropped)
+
+    def _values(self, fields: list[Field], user: int | None, item: int) -> dict[str, str]:
+        values = {"history": "", "item": self._items[item]}
+        for field in fields:
+            if field.column and field.column.startswith("user."):
+                values[field.column] = "" if user is None else self._user_words[field.column][user]
+            if field.column and field.budget and field.column != "history":
+                values[field.column] = cutter(self.loaded)(values[field.column], field.budget)
+        return values
+
+    def _room(self, fields: list[Field], values: dict[str, str]) -> int:
+        """Tokens that are left for the history."""
+        key = tuple(values.get(f.column, "") for f in fields if f.column and f.column.startswith("user."))
+        if key not in self._fixed:
+            bare = self._fill(fields, values | {"item": ""})
+            self._fixed[key] = len(tokenize(self.loaded, [bare], 10_000)[0])
+        used = self._fixed[key] + self._count(values["item"]) + 2 * JOINT
+        budget = next((f.budget for f in fields if f.column == "history" and f.budget), None)
+        room = self.section.max_tokens - used
+        return room if budget is None else min(room, budget)
+
+    def _latest(self, items: Ints, room: int) -> list[int]:
+        """As many of the latest items as there is room for, oldest first."""
+        kept: list[int] = []
+        for row in reversed(items.tolist()):
+            room -= self._count(self._items[row]) + self._joint
+            if room < 0:
+                break
+            kept.append(row)
+        return kept[::-1]
+
+    def _fill(self, fields: list[Field], values: dict[str, str]) -> str:
+        return tidy("".join(f.words + values.get(f.column or "", "") for f in fields))
+
+    def _count(self, text: str) -> int:
+        if text not in self._counts:
+            self._counts[text] = len(self.loaded.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return self._counts[text]
+
+    def _prompts(self, texts: Sequence[str], dropped: Sequence[int] | None = None) -> list[Prompt]:
+        tokens = tokenize(self.loaded, texts, self.section.max_tokens)
+        return [Prompt(t, k, d) for t, k, d in zip(texts, tokens, dropped or [0] * len(texts), strict=True)]
+
+    @cached_property
+    def _items(self) -> list[str]:
+        return render(self.data.items, self.section.template, cutter(self.loaded))
+
+    @cached_property
+    def _user_words(self) -> dict[str, list[str]]:
+        """The columns of the users that the prompt names."""
+        known = self.data.users.column_names
+        found = {}
+        for field in parse(self.formulation.prompt):
+            if field.column and field.column.startswith("user."):
+                column = field.column.removeprefix("user.")
+                if column not in known:
+                    what = f"the users have no column '{column}'; {suggest(column, known)}"
+                    raise ConfigError([f"model.formulation.prompt: {what}"])
+                found[field.column] = words_of(self.data.users, column)
+        return found
+
+    @cached_property
+    def _joint(self) -> int:
+        return self._count(self.formulation.separator) + JOINT
+
+    @cached_property
+    def _counts(self) -> dict[str, int]:
+        return {}
+
+    @cached_property
+    def _fixed(self) -> dict[tuple[str, ...], int]:
+        return {}
+
+
+def _with_side(table: pa.Table, other: pa.Table, side: str, key: str, template: str) -> pa.Table:
+    """``table`` with the columns ``side.x`` of the other table that the template names, looked up by ``key``."""
+    import pyarrow.compute as pc
+
+    for field in parse(template):
+        if field.column and field.column.startswith(f"{side}.") and field.column not in table.column_names:
+            column = field.column.removeprefix(f"{side}.")
+            if column not in other.column_names:
+                what = f"the {side}s have no column '{column}'; {suggest(column, other.column_names)}"
+                raise ConfigError([f"model.template: {what}"])
+            at = pc.call_function("index_in", [table[key]], pc.SetLookupOptions(value_set=other[key].combine_chunks()))
+            table = table.append_column(field.column, other[column].take(at))
+    return table

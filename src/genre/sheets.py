@@ -1,0 +1,252 @@
+"""Training and test rows of the formulations `text` and `cross`: token lists, and what each head should say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genre.backbones import Loaded
+from genre.component import suggest
+from genre.config import ModelSection
+from genre.data import PARTS, Dataset, Histories, Log
+from genre.errors import GenreError
+from genre.formulations import Asked, Propose
+from genre.heads import Head
+from genre.hidden import PassingStates, States, hidden_states
+from genre.labels import CHOSEN, Label
+from genre.prompts import Prompt, Writer
+from genre.ranking import top_lists
+from genre.sources import Resources
+from genre.spans import Span, read_spans
+from genre.text import batches_by_length, render
+from genre.types import Floats, Ints
+
+IGNORED = -100
+"""Label of a token of which nothing is learned."""
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """``n`` texts and their labels."""
+
+    prompts: list[Prompt]
+    tokens: list[list[int]]
+    """Of each prompt, and of the text to be written behind it, if a head writes."""
+    labels: dict[str, Floats]
+    """``[n]`` by head; NaN where not known."""
+    token_labels: dict[str, list[NDArray[np.int64]]] = field(default_factory=dict)
+    """For heads that read tokens: a label for each token, or `IGNORED`."""
+    asked: Asked | None = None
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def group(self) -> Ints:
+        """Number of the list that each stands in; -1 for none."""
+        return np.full(len(self), -1, dtype=np.int32) if self.asked is None else self.asked.group
+
+    @property
+    def asked_lengths(self) -> Rows:
+        """Tokens of each prompt, without what is written behind it."""
+        return np.array([len(prompt.tokens) for prompt in self.prompts], dtype=np.int64)
+
+    def take(self, rows: Rows) -> Sheet:
+        """Some of the texts, in the order asked for."""
+        asked = self.asked
+        if asked is not None:
+            names = ("row", "user", "item", "group", "person")
+            asked = replace(asked, **{name: getattr(asked, name)[rows] for name in names})
+        return Sheet(
+            [self.prompts[i] for i in rows],
+            [self.tokens[i] for i in rows],
+            {name: label[rows] for name, label in self.labels.items()},
+            {name: [labels[i] for i in rows] for name, labels in self.token_labels.items()},
+            asked,
+        )
+
+    def states(self, loaded: Loaded, taps: tuple[int, ...], budget: int, most_bytes: float) -> States:
+        """The states that enter the trained layers: kept on disk if that takes at most ``most_bytes``."""
+        size = sum(len(one) for one in self.tokens) * loaded.hidden_size * len(taps) * 2
+        if size <= most_bytes:
+            return hidden_states(loaded, self.tokens, taps, budget)
+        return PassingStates.of(loaded, self.tokens, taps)
+
+    def epoch(self, batch_size: int, rng: np.random.Generator) -> Iterator[Rows]:
+        """Yield batches of about ``batch_size`` rows in random order; rows of one group stay together."""
+        group = np.where(self.group >= 0, self.group, -1 - np.arange(len(self)))
+        _, number, counts = np.unique(group, return_inverse=True, return_counts=True)
+        place = rng.permutation(len(counts))
+        order = np.lexsort((rng.random(len(self)), place[number]))
+        ends = np.cumsum(counts[np.argsort(place)])
+        start = 0
+        for stop in _cuts(ends, batch_size):
+            yield order[start:stop]
+            start = stop
+
+    def count(self, batch_size: int) -> int:
+        """Most batches that an epoch can have."""
+        return sum(1 for _ in self.epoch(batch_size, np.random.default_rng(0)))
+
+    def parts(self, rows: Rows, budget: int, together: bool) -> Iterator[Rows]:
+        """A batch as pieces of at most ``budget`` tokens with padding; ``together`` keeps groups whole."""
+        lengths = np.array([len(self.tokens[i]) for i in rows], dtype=np.int64)
+        if not together:
+            yield from (rows[batch.rows] for batch in batches_by_length(lengths, budget))
+            return
+        start = 0
+        for stop in [*(np.flatnonzero(np.diff(self.group[rows])) + 1), len(rows)]:
+            following = np.flatnonzero(np.diff(self.group[rows[stop:]]))
+            end = stop + (following[0] + 1 if len(following) else len(rows) - stop)
+            if stop == len(rows) or lengths[start:end].max() * (end - start) > budget:
+                yield rows[start:stop]
+                start = stop
+
+
+def _cuts(ends: Rows, size: int) -> Iterator[int]:
+    """Ends of batches that are at least ``size`` rows long, where groups end."""
+    last = 0
+    for end in ends.tolist():
+        if end - last >= size or end == ends[-1]:
+            yield end
+            last = end
+
+
+class SheetMaker:
+    """Makes the sheets of a dataset's parts."""
+
+    def __init__(self, section: ModelSection, loaded: Loaded, data: Dataset, seed: int) -> None:
+        self.section, self.loaded, self.data, self.seed = section, loaded, data, seed
+        self.log = Log.of(data)
+        self.writer = Writer(section, loaded, data)
+
+    def part(self, part: str) -> Sheet:
+        """Everything that is asked about a part."""
+        return self.of(section_ask(self, part))
+
+    def of(self, asked: Asked) -> Sheet:
+        """The sheet of some questions."""
+        prompts = self.writer.write(asked)
+        labels = {name: self._labels(head, asked) for name, head in self.section.heads.items() if _by_row(head)}
+        sheet = Sheet(prompts, [prompt.tokens for prompt in prompts], labels, {}, asked)
+        for name, head in self.section.heads.items():
+            if head.predicts == "tokens":
+                sheet.token_labels[name] = self._spans(head.label, sheet)
+                sheet.labels[name] = _any_label(sheet.token_labels[name])
+        for name, head in self.section.heads.items():
+            if head.predicts == "text":
+                sheet = self._written(name, head, sheet)
+        return sheet
+
+    def _labels(self, head: Head, asked: Asked) -> Floats:
+        """What the log says; of a drawn negative, that it was not chosen."""
+        label = Label.parse(head.label)
+        values = label.evaluate(self.log)[np.maximum(asked.row, 0)] if len(self.log) else np.zeros(0, dtype=np.float32)
+        unknown = 0.0 if label.column == CHOSEN else np.nan
+        return np.where(asked.row >= 0, values, unknown).astype(np.float32)
+
+    def _spans(self, column: str, sheet: Sheet) -> list[NDArray[np.int64]]:
+        """Classes of the tokens, from spans of characters in the text."""
+        assert sheet.asked is not None
+        spans = self.data.interactions[column].take(sheet.asked.row).to_pylist()
+        texts = [prompt.text for prompt in sheet.prompts]
+        read = self.loaded.tokenizer(
+            texts, truncation=True, max_length=self.section.max_tokens, return_offsets_mapping=True
+        )
+        names, before = self.names(column), len(self.loaded.reading.query)
+        places = zip(read["offset_mapping"], spans, strict=True)
+        return [token_classes(offsets, read_spans(one), names, before) for offsets, one in places]
+
+    def names(self, column: str) -> list[str]:
+        """The words that the spans of a column are labelled with. Raises `GenreError` without such a column."""
+        known = self.data.interactions.column_names
+        if column not in known:
+            raise GenreError(
+                f"label '{column}': the interactions have no such column of spans; {suggest(column, known)}"
+            )
+        return sorted({span[2] for one in self.data.interactions[column].to_pylist() for span in read_spans(one)})
+
+    def words(self, label: str) -> tuple[str, ...]:
+        """The words that a label's values number; empty where they are amounts."""
+        column = Label.parse(label).column
+        return self.log.words[column].words if column in self.log.words else ()
+
+    def _written(self, name: str, head: Head, sheet: Sheet) -> Sheet:
+        """The sheet with a text to be written behind each prompt; each of its tokens is the label of the one before."""
+        assert sheet.asked is not None
+        template = head.label if "{" in head.label else f"{{{head.label}}}"
+        ends = [self.loaded.tokenizer.eos_token_id]
+        texts = render(self.writer.joined(template).take(sheet.asked.row), template)
+        read = self.loaded.tokenizer(texts, add_special_tokens=False, truncation=True, max_length=WRITTEN)["input_ids"]
+        tokens, labels = [], []
+        for prompt, written in zip(sheet.tokens, read, strict=True):
+            whole = [*prompt, *written, *ends]
+            label = np.full(len(whole), IGNORED, dtype=np.int64)
+            label[len(prompt) - 1 : -1] = whole[len(prompt) :]
+            tokens.append(whole)
+            labels.append(label if written else np.full(len(whole), IGNORED, dtype=np.int64))
+        others = {
+            one: [np.pad(a, (0, len(t) - len(a)), constant_values=IGNORED) for a, t in zip(known, tokens, strict=True)]
+            for one, known in sheet.token_labels.items()
+        }
+        made = replace(sheet, tokens=tokens, token_labels={**others, name: labels})
+        made.labels[name] = _any_label(labels)
+        return made
+
+
+WRITTEN = 64
+"""Most tokens of a text that is learned to be written."""
+
+
+def token_classes(offsets: list[tuple[int, int]], spans: list[Span], names: list[str], before: int) -> Rows:
+    """Class of each token, by the characters that it stands for: 0 outside, 1 + 2k first, 2 + 2k inside a ``names[k]``.
+
+    The text begins after ``before`` characters. Tokens that stand for no character, such as [CLS], have none.
+    """
+    classes = np.array([0 if end > max(start, before) else IGNORED for start, end in offsets], dtype=np.int64)
+    for start, end, name in spans:
+        covered = [i for i, (a, b) in enumerate(offsets) if b > a and a - before < end and b - before > start]
+        classes[covered] = 2 + 2 * names.index(name)
+        classes[covered[:1]] = 1 + 2 * names.index(name)
+    return classes
+
+
+def _by_row(head: Head) -> bool:
+    return bool(head.label) and head.predicts not in ("tokens", "text")
+
+
+def _any_label(labels: list[NDArray[np.int64]]) -> Floats:
+    """1 for texts of which a token has a label, else unknown."""
+    return np.array([1.0 if (one != IGNORED).any() else np.nan for one in labels], dtype=np.float32)
+
+
+def section_ask(maker: SheetMaker, part: str) -> Asked:
+    """The questions of a part; negatives are drawn from what the formulation's source, fitted on training, proposes."""
+    formulation = maker.section.formulation
+    return formulation.ask(maker.log, part, maker.seed, _propose(maker))
+
+
+def _propose(maker: SheetMaker) -> Propose:
+    source = getattr(maker.section.formulation, "source", None)
+
+    def propose(histories: Histories, k: int) -> Ints:
+        assert source is not None
+        train = maker.log.where(maker.log.part == PARTS.index("train"))
+        resources = Resources(maker.data.items, _no_text, _no_text, None)
+        state = source.fit(train, resources)
+        lists = []
+        for i in range(0, len(histories), 1024):
+            some = histories.take(slice(i, i + 1024))
+            scores = source.score(state, some, resources)
+            lists.append(top_lists(scores, some.matrix(maker.log.n_items).toarray() == 0, k))
+        return np.concatenate(lists)
+
+    return propose
+
+
+def _no_text(*args: object) -> Floats:
+    raise GenreError("model.formulation.source: negatives are drawn by a source that counts, not by one that reads")

@@ -1,0 +1,207 @@
+"""The model of the formulations `text` and `cross`: heads over what the language model made of one text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import TypeAdapter
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from genre.backbones import Loaded
+from genre.balancing import Balance
+from genre.config import ModelSection
+from genre.data import Dataset, Histories
+from genre.errors import RunError
+from genre.files import replacing_folder, seal, unseal
+from genre.heads import Examples, Head, LabelFacts, Language, Tokens
+from genre.hidden import States
+from genre.model import language_of, state_of
+from genre.prompts import Writer
+from genre.sheets import IGNORED, Rows, Sheet, SheetMaker
+from genre.textencoder import TextEncoder, build, load
+from genre.types import Floats, Ints
+
+FORMAT = 1
+
+
+@dataclass
+class Read:
+    """What the language model made of ``m`` texts."""
+
+    pooled: Tensor
+    """``[m, hidden]``."""
+    states: Tensor | None = None
+    """``[m, l, hidden]``, where a head reads tokens."""
+
+
+def read(text: TextEncoder, states: States, rows: Rows, sheet: Sheet, tokens: bool) -> Read:
+    """Some texts of a sheet through the trained layers; the vector of a text is of its prompt alone.
+
+    What is written behind a prompt is not seen by it: a decoder's tokens see earlier ones only.
+    """
+    entering, real = states.batch(rows)
+    ends = torch.from_numpy(sheet.asked_lengths[rows])
+    prompt = torch.arange(entering.shape[1]) < ends[:, None]
+    after = text.stack(entering, real)
+    return Read(text.pooled(after, None if bool(prompt.all()) else prompt), after if tokens else None)
+
+
+class TextTaskModel(nn.Module):
+    """Towers and heads over texts. The language model is a `TextEncoder` of its own."""
+
+    def __init__(
+        self, section: ModelSection, labels: dict[str, LabelFacts], hidden: int, language: Language | None
+    ) -> None:
+        super().__init__()
+        self.section, self.labels, self.hidden = section, labels, hidden
+        tasks = [name for name, head in section.heads.items() if head.reads == "features"]
+        self.dropout = nn.Dropout(section.dropout)
+        self.towers = section.towers.build(hidden, section.dim, tasks)
+        width = section.towers.width_of(hidden, section.dim)
+        built = {}
+        for name, head in section.heads.items():
+            given = width if head.reads == "features" else hidden
+            built[f"head_{name}"] = head.build(given, labels.get(name, LabelFacts()), language)
+        self.heads = nn.ModuleDict(built)
+        weights = {name: head.weight for name, head in section.heads.items()}
+        self.balance: Balance = section.balance.build(weights)  # type: ignore[assignment]
+
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether a head looks at tokens one by one."""
+        return any(head.reads == "tokens" for head in self.section.heads.values())
+
+    def losses(self, made: Read, sheet: Sheet, rows: Rows) -> dict[str, Tensor]:
+        """Loss of every head on some rows of a sheet."""
+        return {
+            name: head.loss(self.heads[f"head_{name}"], examples)
+            for name, head, examples in self._examples(made, sheet, rows)
+        }
+
+    def predictions(self, made: Read, sheet: Sheet, rows: Rows) -> dict[str, Tensor]:
+        """What every head says of some rows of a sheet."""
+        return {
+            name: head.predict(self.heads[f"head_{name}"], examples)
+            for name, head, examples in self._examples(made, sheet, rows)
+            if head.predicts != "nothing"
+        }
+
+    def _examples(self, made: Read, sheet: Sheet, rows: Rows) -> Iterator[tuple[str, Head, Examples]]:
+        features = self.towers(self.dropout(made.pooled))
+        group = torch.from_numpy(sheet.group[rows].astype(np.int64))
+        for name, head in self.section.heads.items():
+            labels = torch.from_numpy(sheet.labels[name][rows]) if name in sheet.labels else None
+            if labels is None:
+                labels = torch.full((len(rows),), torch.nan)
+            tokens = None
+            if head.reads == "tokens":
+                assert made.states is not None
+                tokens = Tokens(self.dropout(made.states), _padded(sheet.token_labels.get(name), rows, made.states))
+            yield name, head, Examples(labels, features.get(name, made.pooled), group, tokens=tokens)
+
+    def shared(self) -> list[Tensor]:
+        """The weights that more than one head depends on."""
+        return list(self.towers.parameters())
+
+
+def _padded(labels: list[Any] | None, rows: Rows, states: Tensor) -> Tensor:
+    made = torch.full(states.shape[:2], IGNORED)
+    for i, row in enumerate(rows if labels is not None else []):
+        assert labels is not None
+        made[i, : len(labels[row])] = torch.from_numpy(labels[row])
+    return made
+
+
+@dataclass
+class TrainedTexts:
+    """A model that reads texts and answers."""
+
+    model: TextTaskModel
+    text: TextEncoder
+    loaded: Loaded
+    token_budget: int = 8192
+
+    @property
+    def heads(self) -> dict[str, Head]:
+        """The task heads by name."""
+        return self.model.section.heads
+
+    @torch.inference_mode()
+    def answers(self, sheet: Sheet, most_bytes: float = 0) -> dict[str, list[Floats]]:
+        """What every head says of each text of a sheet: a number, one a class, or one a token and class."""
+        self.model.eval()
+        self.text.eval()
+        states = sheet.states(self.loaded, self.text.stack.taps, self.token_budget, most_bytes)
+        found: dict[str, list[Floats]] = {}
+        for rows in sheet.parts(np.arange(len(sheet)), self.token_budget, together=False):
+            made = read(self.text, states, rows, sheet, self.model.reads_tokens)
+            for name, values in self.model.predictions(made, sheet, rows).items():
+                one = found.setdefault(name, [np.zeros(0, dtype=np.float32)] * len(sheet))
+                for row, value in zip(rows, values.float().numpy(), strict=True):
+                    one[row] = value
+        return found
+
+    def save(self, folder: Path, data_hash: str) -> None:
+        """Write what was trained as safetensors and JSON with their hashes, all or nothing."""
+        with replacing_folder(folder) as aside:
+            save_file(state_of(self.model), aside / "heads.safetensors")
+            save_file(self.text.trained_state(), aside / "text.safetensors")
+            section = TypeAdapter(ModelSection).dump_python(self.model.section, mode="json")
+            labels = {name: asdict(facts) for name, facts in self.model.labels.items()}
+            seal(aside, FORMAT, model=section, labels=labels, hidden=self.model.hidden, data=data_hash)
+
+    @classmethod
+    def load(cls, folder: Path, data: Dataset) -> TrainedTexts:
+        """Read a model folder. Raises `RunError` when a byte has changed, or it was trained on other data."""
+        manifest = unseal(folder, FORMAT, "genre train")
+        if manifest["data"] != data.hash:
+            raise RunError(f"{folder}: was trained on other data than those here; run 'genre train' again")
+        section = TypeAdapter(ModelSection).validate_python(manifest["model"])
+        labels = TypeAdapter(dict[str, LabelFacts]).validate_python(manifest["labels"])
+        loaded = load(section.backbone)
+        text, _ = build(section, loaded)
+        text.load_state_dict(load_file(folder / "text.safetensors"), strict=False)
+        model = TextTaskModel(section, labels, manifest["hidden"], language_of(loaded))
+        try:
+            model.load_state_dict(load_file(folder / "heads.safetensors"))
+        except RuntimeError as error:
+            raise RunError(
+                f"{folder}: its weights are of another version of the model; run 'genre train' again"
+            ) from error
+        return cls(model.eval(), text.eval(), loaded)
+
+
+@dataclass
+class PairReader:
+    """A trained `cross` model: what every head says of a person's history and an item, read together."""
+
+    trained: TrainedTexts
+    data: Dataset
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        section = self.trained.model.section
+        self._maker = SheetMaker(section, self.trained.loaded, self.data, self.seed)
+
+    @property
+    def heads(self) -> dict[str, Head]:
+        """The task heads by name."""
+        return self.trained.heads
+
+    @property
+    def writer(self) -> Writer:
+        """What writes its prompts."""
+        return self._maker.writer
+
+    def predict(self, head: str, histories: Histories, items: Ints, users: Ints | None = None) -> Floats:
+        """What ``head`` says of one item a person: ``[people]``."""
+        prompts = self.writer.pairs(histories, np.arange(len(items)), users, items)
+        nothing = {name: np.full(len(items), np.nan, dtype=np.float32) for name in self.heads}
+        sheet = Sheet(prompts, [prompt.tokens for prompt in prompts], nothing)
+        return np.array(self.trained.answers(sheet)[head], dtype=np.float32)
