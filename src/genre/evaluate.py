@@ -14,20 +14,22 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from genre.cases import Cases
-from genre.comparisons import Measured, Resamples, best_by_validation, compare, gate
+from genre.comparisons import Measured, Resamples, best_by_validation, gate
 from genre.component import describe
 from genre.config import Config
 from genre.contestants import WHAT, Contestants
 from genre.data import Dataset
 from genre.examples import examples
 from genre.files import digest, replacing_folder, seal, write_json
-from genre.metrics import Metric, Predictions, Ranking
+from genre.metrics import Metric, Ranking
 from genre.progress import progress
 from genre.resources import model_hash
 from genre.run import Run
 from genre.slices import slices
 from genre.systems import Catalogue, longest_list, measure, metric_named, rank_cases, subset
+from genre.taskmeasures import cost, measures_of_task, paired
 from genre.tasks import Task, measure_task, reliability
+from genre.textevaluation import TextEvaluation
 from genre.tuning import CRITERION
 
 FORMAT = 1
@@ -37,9 +39,6 @@ TIES = "an item scored as high as a relevant one stands above it"
 SLICED = ("ndcg@10", "recall@10")
 """The metrics that slices show."""
 
-ROW_BUDGET = 20_000_000
-"""Rows that a measure without a mean (rmse, label_auc) may go through in all of its resamples."""
-
 Directed = dict[str, bool]
 """Whether larger is better, for each measure that has a better."""
 
@@ -47,15 +46,13 @@ Directed = dict[str, bool]
 def evaluate(config: Config, run: Run) -> None:
     """Measure everything on the test part, and print the table. Raises `GenreError` when a system cannot answer."""
     data = Dataset.load(run.path("data"))
-    rank_manifest = json.loads((run.path("rank") / "manifest.json").read_text(encoding="utf-8"))
     section = TypeAdapter(Config).dump_python(config, mode="json")["evaluate"]
-    inputs = {
-        "data": data.hash,
-        "model": model_hash(run),
-        "rank": digest(rank_manifest),
-        "evaluate": section,
-        "seed": config.seed,
-    }
+    inputs = {"data": data.hash, "model": model_hash(run), "evaluate": section, "seed": config.seed}
+    if config.model.formulation.reads == "rows":
+        run.do("evaluate", inputs, lambda folder: TextEvaluation(config, run, data).write(folder, FORMAT))
+        return
+    rank_manifest = json.loads((run.path("rank") / "manifest.json").read_text(encoding="utf-8"))
+    inputs["rank"] = digest(rank_manifest)
     run.do("evaluate", inputs, lambda folder: Evaluation(config, run, data).write(folder))
 
 
@@ -88,7 +85,7 @@ class Evaluation:
         units = self._measure_rankings()
         tasks = self._measure_tasks()
         result = self._result(tasks)
-        result["cost"] = self._cost(time.perf_counter() - started)
+        result["cost"] = cost(self.run, time.perf_counter() - started, self.seconds)
         with replacing_folder(folder) as aside:
             write_json(aside / "metrics.json", result)
             self._write_units(aside / "units.parquet", units)
@@ -134,7 +131,7 @@ class Evaluation:
             found[name] = {"label": head.label, "task": head.predicts, "rows": len(task.owner), "baselines": chosen}
             resamples = Resamples.of(task.rows.user, self.section.bootstrap, self.config.seed)
             for system, predictions in task.systems(models):
-                measured = dict(self._measures_of_task(predictions, judges, resamples))
+                measured = dict(measures_of_task(predictions, judges, resamples))
                 self.measured.setdefault(system, {}).update({f"{name}.{key}": m for key, m in measured.items()})
                 if head.predicts == "binary":
                     self.calibration.setdefault(name, {})[system] = reliability(predictions)
@@ -143,21 +140,6 @@ class Evaluation:
                     keys = measure_task(task.judged(task.rows.label), [judge])
                     self.directions |= {f"{name}.{key}": bool(judge.larger_is_better) for key in keys}
         return found
-
-    def _measures_of_task(
-        self, predictions: Predictions, judges: list[Metric], resamples: Resamples
-    ) -> Iterator[tuple[str, Measured]]:
-        rows = len(predictions.truth)
-        most = max(100, min(resamples.n, ROW_BUDGET // max(1, rows)))
-        for judge in judges:
-            for key, values in judge.measure(predictions).items():
-                if not np.ndim(values):
-                    yield key, resamples.of_rows(lambda at, j=judge, k=key: _on_rows(j, k, predictions, at), most)
-                    continue
-                # Values by row are drawn by user; values by group are groups of rows already.
-                units = np.arange(len(values), dtype=np.int32)
-                own = resamples if len(values) == rows else Resamples(units, resamples.n, resamples.seed)
-                yield key, own.means({key: values})[key]
 
     def _result(self, tasks: dict[str, Any]) -> dict[str, Any]:
         valid = {name: tuned.valid for name, tuned in self.contestants.tuned.items()}
@@ -200,16 +182,9 @@ class Evaluation:
 
     def _comparisons(self) -> Iterator[dict[str, Any]]:
         """The pipeline beside every system, and the fine-tuned model beside what it was before and its baselines."""
-        for a in ("genre", "model"):
-            for b in self.measured:
-                shared = [key for key in self.measured[a] if key in self.measured[b]] if a in self.measured else []
-                if b in (a, "genre") or (a == "model" and b == "genre_before"):
-                    continue
-                for key in shared:
-                    if key in self.directions:
-                        found = compare(self.measured[a][key], self.measured[b][key], self.directions[key])
-                        if found is not None:
-                            yield {"a": a, "b": b, "metric": key, **found}
+        for found in paired(self.measured, ("genre", "model"), self.directions):
+            if (found["a"], found["b"]) != ("model", "genre_before"):
+                yield found
 
     def _slices(self, best: str | None) -> dict[str, Any]:
         shown = [name for name in ("genre", "model", "model_before", best) if name in self.rankings]
@@ -232,20 +207,6 @@ class Evaluation:
         shown = {name: r for name, r in self.rankings.items() if name in ("model_before", "model", "genre")}
         return examples(self.data, self.cases, shown, self.section.examples, self.config.seed)
 
-    def _cost(self, seconds: float) -> dict[str, Any]:
-        stages = self.run.manifest["stages"]
-        training = self.run.path("model") / "training.json"
-        facts = json.loads(training.read_text(encoding="utf-8")) if training.exists() else {}
-        return {
-            "train_seconds": facts.get("seconds"),
-            "peak_rss_mb": max((stage.get("peak_rss_mb", 0) for stage in stages.values()), default=None),
-            "trainable_parameters": facts.get("trainable_parameters"),
-            "stages": {name: {k: s[k] for k in ("seconds", "peak_rss_mb")} for name, s in stages.items()},
-            "evaluate_seconds": round(seconds, 2),
-            "seconds_by_system": self.seconds,
-            "training": facts,
-        }
-
     def _write_units(self, path: Path, units: dict[str, dict[str, NDArray[np.float64]]]) -> None:
         """A row for each system and case, so that any comparison can be made again."""
         import pyarrow as pa
@@ -261,11 +222,6 @@ class Evaluation:
         keys = list(next(iter(units.values())))
         values = {key: np.concatenate([found[key] for found in units.values()]).astype(np.float32) for key in keys}
         pq.write_table(pa.table({**columns, **values}), path, compression="zstd")
-
-
-def _on_rows(metric: Metric, key: str, predictions: Predictions, rows: NDArray[np.int64]) -> float:
-    part = Predictions(predictions.truth[rows], predictions.prediction[rows], predictions.group[rows])
-    return float(metric.measure(part)[key])
 
 
 def show(result: dict[str, Any], columns: tuple[str, ...] = ("recall@10", "ndcg@10", "mrr@10", "auc")) -> None:

@@ -36,22 +36,21 @@ def load(path: str, reading: Reading | None = None, revision: str | None = None)
     from genre.anatomy import anatomy_of
 
     whole, tokenizer, missing = _read(path)
-    model = getattr(whole, "model", whole) if _writes(whole.config.architectures) else whole
-    anatomy = anatomy_of(model)
+    writes = _writes(whole.config.architectures)
+    output = whole.get_output_embeddings() if writes else None
+    vocabulary = None if output is None else output.weight
+    model = getattr(whole, "model", whole) if writes else whole
+    anatomy = anatomy_of(whole, model, vocabulary)
     if anatomy is None:
         raise GenreError(
-            f"backbone '{path}': the layers of {type(model).__name__} cannot be run one by one: it is neither a "
-            "BERT-class encoder (encoder.layer) nor a Llama-class decoder (layers, norm, rotary positions); take "
-            "another model"
+            f"backbone '{path}': the layers of {type(model).__name__} cannot be run one by one: it is no BERT-class "
+            "encoder (encoder.layer) or Llama-class decoder (layers, norm, rotary positions), or it does more than its "
+            "layers do; take another model"
         )
-    lacking = sorted(name for name in missing if "pooler." not in name)
-    if lacking:
+    if lacking := sorted(name for name in missing if "pooler." not in name):
         raise GenreError(f"backbone '{path}': its files lack weights of {lacking[0]} ({len(lacking)} in all)")
-    output = whole.get_output_embeddings() if model is not whole else None
-    vocabulary = None if output is None else output.weight
-    return Loaded(
-        anatomy, tokenizer, revision or _revision(path, whole, tokenizer, missing), vocabulary, reading or Reading()
-    )
+    known = revision or _revision(path, whole, tokenizer, missing)
+    return Loaded(anatomy, tokenizer, known, vocabulary, reading or Reading())
 
 
 def _read(path: str) -> tuple[Any, Any, set[str]]:

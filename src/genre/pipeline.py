@@ -12,22 +12,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from genre.component import Slot, name_of
+from genre.config import Config
 from genre.data import Dataset, Histories, Log
 from genre.errors import GenreError, RunError
 from genre.files import unseal
 from genre.filters import Filter
 from genre.ranking import top_lists
+from genre.reranking import Reranker
 from genre.resources import Version, load_model, model_hash, resources_of
 from genre.run import Run
 from genre.scorers import Scorer
 from genre.sources import Resources, Source
 from genre.states import load_state
-from genre.types import Bools, Candidate, Floats, Ints, Query, Slate, State
+from genre.types import Bools, Candidate, Floats, Ints, Query, Recommender, Slate, State
 
 FORMAT = 1
 """Version of the layout of the folder that `genre rank` writes."""
@@ -75,6 +77,8 @@ class Pipeline:
     scorer_state: State
     heads: tuple[str, ...] = ()
     """Tasks of the model whose predictions a slate shows."""
+    reranker: Reranker | None = None
+    """What orders the top anew; none where ``pipeline.rerank`` is not set."""
 
     @classmethod
     def load(cls, folder: Path | str, version: Version = "finetuned") -> Pipeline:
@@ -90,6 +94,8 @@ class Pipeline:
         built = {name: Slot("sources").build(found["source"]) for name, found in settings.items()}
         model = load_model(run, data, version)
         scorer = ranked / ("scorer.safetensors" if version == "finetuned" else "scorer_before.safetensors")
+        if run.config.pipeline.rerank is not None:
+            scorer = ranked / "scorer.safetensors"
         if not scorer.exists():
             raise RunError(f"{ranked}: no source uses the model, so there is no pipeline 'before'")
         return cls(
@@ -100,7 +106,8 @@ class Pipeline:
             filters=named(run.config.pipeline.filters),
             scorer=run.config.pipeline.scorer,
             scorer_state=load_state(scorer),
-            heads=tuple(model.heads) if model is not None else (),
+            heads=_shown(model),
+            reranker=_reranker(run.config, model, ranked / f"rerank_{version}.json"),
         )
 
     @cached_property
@@ -142,6 +149,9 @@ class Pipeline:
         with trace.timed("scorer"):
             final = self.scorer.score(self.scorer_state, scores, allowed)
             final = np.where(allowed & np.isfinite(final), final, -np.inf).astype(np.float32)
+        if self.reranker is not None and self.reranker.weight:
+            with trace.timed("rerank"):
+                final = self.reranker.apply(final, histories)
         return final, trace
 
     def retrieve(self, histories: Histories) -> tuple[dict[str, Floats], Bools, Trace]:
@@ -245,6 +255,20 @@ class Pipeline:
         if item not in self._item_rows:
             raise GenreError(f"no item '{item}'; {_near(item, self._item_rows)}")
         return self._item_rows[item]
+
+
+def _shown(model: Any) -> tuple[str, ...]:
+    """The heads that say a number about a person and an item."""
+    heads = {} if model is None else model.heads
+    return tuple(name for name, head in heads.items() if head.predicts in ("ranking", "binary", "regression"))
+
+
+def _reranker(config: Config, model: Recommender | None, fitted: Path) -> Reranker | None:
+    rerank = config.pipeline.rerank
+    if rerank is None or model is None or not fitted.exists():
+        return None
+    weight = float(json.loads(fitted.read_text(encoding="utf-8"))["weight"])
+    return Reranker(model, rerank.head, rerank.top, weight)
 
 
 def named(components: Sequence[T]) -> dict[str, T]:

@@ -15,7 +15,7 @@ from genre.data import Dataset, Histories
 from genre.errors import ConfigError
 from genre.formulations import Asked
 from genre.hidden import tokenize
-from genre.text import Cut, Field, parse, render, tidy, words_of
+from genre.text import Cut, Field, parse, render, tidy
 from genre.types import Ints
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Writer:
         """The prompt of every question."""
         if self.formulation.reads == "rows":
             return self._rows(asked)
-        return self.pairs(asked.histories, asked.person, asked.user, asked.item)
+        return self.pairs(asked.histories, asked.person, asked.item)
 
     def _rows(self, asked: Asked) -> list[Prompt]:
         table = self.joined(self.section.template).take(asked.row)
@@ -80,39 +80,28 @@ class Writer:
             table = _with_side(table, getattr(self.data, f"{side}s"), side, key, template)
         return table
 
-    def pairs(self, histories: Histories, person: np.ndarray, user: Ints | None, item: Ints) -> list[Prompt]:
-        """The prompt of people and an item each: ``person`` numbers the histories, ``user`` the users where known."""
+    def pairs(self, histories: Histories, person: np.ndarray, item: Ints) -> list[Prompt]:
+        """The prompt of people and an item each: ``person`` numbers the histories."""
         fields = parse(self.formulation.prompt)
         texts, dropped = [], []
-        for i, (one, row) in enumerate(zip(person, item, strict=True)):
-            values = self._values(fields, None if user is None else int(user[i]), int(row))
-            room = self._room(fields, values)
+        for one, row in zip(person, item.tolist(), strict=True):
             start, stop = histories.offsets[one], histories.offsets[one + 1]
-            kept = self._latest(histories.item[start:stop], room)
-            values["history"] = self.formulation.separator.join(self._items[j] for j in kept)
-            texts.append(self._fill(fields, values))
+            kept = self._latest(histories.item[start:stop], self._room(fields, row))
+            history = self.formulation.separator.join(self._items[i] for i in kept)
+            texts.append(_fill(fields, history, self._items[row]))
             dropped.append(int(stop - start) - len(kept))
         return self._prompts(texts, dropped)
 
-    def _values(self, fields: list[Field], user: int | None, item: int) -> dict[str, str]:
-        values = {"history": "", "item": self._items[item]}
-        for field in fields:
-            if field.column and field.column.startswith("user."):
-                values[field.column] = "" if user is None else self._user_words[field.column][user]
-            if field.column and field.budget and field.column != "history":
-                values[field.column] = cutter(self.loaded)(values[field.column], field.budget)
-        return values
-
-    def _room(self, fields: list[Field], values: dict[str, str]) -> int:
+    def _room(self, fields: list[Field], item: int) -> int:
         """Tokens that are left for the history."""
-        key = tuple(values.get(f.column, "") for f in fields if f.column and f.column.startswith("user."))
-        if key not in self._fixed:
-            bare = self._fill(fields, values | {"item": ""})
-            self._fixed[key] = len(tokenize(self.loaded, [bare], 10_000)[0])
-        used = self._fixed[key] + self._count(values["item"]) + 2 * JOINT
+        room = self.section.max_tokens - self._frame - self._count(self._items[item]) - 2 * JOINT
         budget = next((f.budget for f in fields if f.column == "history" and f.budget), None)
-        room = self.section.max_tokens - used
         return room if budget is None else min(room, budget)
+
+    @cached_property
+    def _frame(self) -> int:
+        """Tokens of a prompt without history and item."""
+        return len(tokenize(self.loaded, [_fill(parse(self.formulation.prompt), "", "")], 10_000)[0])
 
     def _latest(self, items: Ints, room: int) -> list[int]:
         """As many of the latest items as there is room for, oldest first."""
@@ -123,9 +112,6 @@ class Writer:
                 break
             kept.append(row)
         return kept[::-1]
-
-    def _fill(self, fields: list[Field], values: dict[str, str]) -> str:
-        return tidy("".join(f.words + values.get(f.column or "", "") for f in fields))
 
     def _count(self, text: str) -> int:
         if text not in self._counts:
@@ -138,21 +124,9 @@ class Writer:
 
     @cached_property
     def _items(self) -> list[str]:
-        return render(self.data.items, self.section.template, cutter(self.loaded))
-
-    @cached_property
-    def _user_words(self) -> dict[str, list[str]]:
-        """The columns of the users that the prompt names."""
-        known = self.data.users.column_names
-        found = {}
-        for field in parse(self.formulation.prompt):
-            if field.column and field.column.startswith("user."):
-                column = field.column.removeprefix("user.")
-                if column not in known:
-                    what = f"the users have no column '{column}'; {suggest(column, known)}"
-                    raise ConfigError([f"model.formulation.prompt: {what}"])
-                found[field.column] = words_of(self.data.users, column)
-        return found
+        texts = render(self.data.items, self.section.template, cutter(self.loaded))
+        budget = next((f.budget for f in parse(self.formulation.prompt) if f.column == "item" and f.budget), None)
+        return [cutter(self.loaded)(text, budget) for text in texts] if budget else texts
 
     @cached_property
     def _joint(self) -> int:
@@ -162,9 +136,10 @@ class Writer:
     def _counts(self) -> dict[str, int]:
         return {}
 
-    @cached_property
-    def _fixed(self) -> dict[tuple[str, ...], int]:
-        return {}
+
+def _fill(fields: list[Field], history: str, item: str) -> str:
+    values = {"history": history, "item": item}
+    return tidy("".join(field.words + values.get(field.column or "", "") for field in fields))
 
 
 def _with_side(table: pa.Table, other: pa.Table, side: str, key: str, template: str) -> pa.Table:

@@ -12,14 +12,16 @@ from genre.cases import Cases
 from genre.component import describe, name_of
 from genre.config import Config
 from genre.data import Dataset, Log
+from genre.errors import GenreError
 from genre.files import replacing_folder, seal, write_json
 from genre.pipeline import FORMAT, Pipeline, named
 from genre.progress import progress
+from genre.reranking import Reranker, fit_reranker
 from genre.resources import load_model, model_hash, resources_of, text_settings
 from genre.run import Run
 from genre.states import save_state
-from genre.tuning import Tuned, Tuner
-from genre.types import Floats, State
+from genre.tuning import CRITERION, Tuned, Tuner
+from genre.types import Floats, Recommender, State
 
 MOST_CELLS = 1 << 26
 """Most scores held at a time while the scorer is fitted: a quarter of a gigabyte, a few times that at work."""
@@ -30,6 +32,10 @@ def rank(config: Config, run: Run) -> None:
 
     Raises `GenreError` when a source cannot be fitted.
     """
+    if config.model.formulation.reads == "rows":
+        raise GenreError(
+            "model.formulation is text, which recommends nothing: there is nothing to rank, go on to evaluate"
+        )
     data = Dataset.load(run.path("data"))
     inputs = {
         "data": data.hash,
@@ -67,8 +73,28 @@ def _rank(config: Config, run: Run, data: Dataset, folder: Path) -> None:
         if before is not None and any(name_of(source) == "model" for source in sources.values()):
             earlier = replace(draft, resources=replace(resources, model=before))
             scorers["scorer_before"] = fit_scorer(earlier, tune.cases, config.seed)
+        rerankers = {}
+        if config.pipeline.rerank is not None:
+            scored = replace(draft, scorer_state=scorers["scorer"])
+            models = {"finetuned": model, "before": before}
+            rerankers = {v: _rerank(config, scored, one, tune.cases) for v, one in models.items() if one is not None}
         final = fit_sources(draft, Log.of(data).parts("train", "valid"), advance)
-    _save(folder, final, tuned, scorers, {"data": data.hash, "model": model_hash(run)})
+    _save(folder, final, tuned, scorers, rerankers, {"data": data.hash, "model": model_hash(run)})
+
+
+MOST_READ = 20_000
+"""Pairs that are read to choose how much the reading counts."""
+
+
+def _rerank(config: Config, pipeline: Pipeline, model: Recommender, cases: Cases) -> dict[str, Any]:
+    """How much a cross model's reading counts beside the scorer, chosen on validation."""
+    rerank = config.pipeline.rerank
+    assert rerank is not None
+    some = cases.sample(max(1, MOST_READ // rerank.top), config.seed)
+    scores, trace = pipeline.score_block(some.histories, None if some.shown is None else some.allowed())
+    trace.insist()
+    fitted, tried = fit_reranker(Reranker(model, rerank.head, rerank.top), scores, some)
+    return {"weight": fitted.weight, CRITERION: tried, "cases": len(some)}
 
 
 def fit_sources(pipeline: Pipeline, log: Log, advance: Any = lambda done: None) -> Pipeline:
@@ -98,7 +124,14 @@ def _retrieve(pipeline: Pipeline, cases: Cases) -> tuple[dict[str, Floats], Any]
     return scores, allowed if cases.shown is None else cases.allowed()
 
 
-def _save(folder: Path, pipeline: Pipeline, tuned: dict[str, Tuned], scorers: dict[str, State], of: dict) -> None:
+def _save(
+    folder: Path,
+    pipeline: Pipeline,
+    tuned: dict[str, Tuned],
+    scorers: dict[str, State],
+    rerankers: dict[str, Any],
+    of: dict,
+) -> None:
     settings = {
         name: {"source": describe(one.source), "trials": one.trials, "valid": one.valid} for name, one in tuned.items()
     }
@@ -108,5 +141,7 @@ def _save(folder: Path, pipeline: Pipeline, tuned: dict[str, Tuned], scorers: di
             save_state(aside / "sources" / f"{name}.safetensors", state)
         for name, state in scorers.items():
             save_state(aside / f"{name}.safetensors", state)
+        for version, found in rerankers.items():
+            write_json(aside / f"rerank_{version}.json", found)
         write_json(aside / "settings.json", settings)
         seal(aside, FORMAT, **of)

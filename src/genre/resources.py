@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from genre.component import describe
 from genre.config import Config
 from genre.data import Dataset
+from genre.errors import RunError
 from genre.files import digest
 from genre.run import Run
 from genre.sources import Resources
@@ -17,17 +19,22 @@ from genre.types import Floats, Recommender
 
 if TYPE_CHECKING:
     from genre.model import TrainedModel
+    from genre.textmodel import PairReader
 
 Version = Literal["finetuned", "before"]
 """The fine-tuned model, or the same model, trained too, whose language model is as it came."""
 
 
-def load_model(run: Run, data: Dataset, version: Version = "finetuned") -> TrainedModel | None:
+def load_model(run: Run, data: Dataset, version: Version = "finetuned") -> TrainedModel | PairReader | None:
     """The run's model, or None where none was trained. Raises `RunError` when it is damaged or of other data."""
     folder = run.path("model") / version
-    if not folder.exists():
+    if not folder.exists() or run.config.model.formulation.reads == "rows":
         return None
     from genre.model import TrainedModel
+    from genre.textmodel import PairReader, TrainedTexts
+
+    if run.config.model.formulation.reads == "pairs":
+        return PairReader(TrainedTexts.load(folder, data), data)
 
     return TrainedModel.load(folder, data)
 
@@ -63,4 +70,11 @@ def resources_of(config: Config, data: Dataset, model: Recommender | None) -> Re
 
         return text_embedder(config)
 
-    return Resources(data.items, vectors, embed, model)
+    @cache
+    def other(folder: Path) -> Recommender:
+        found = load_model(Run.open(folder), data)
+        if found is None:
+            raise RunError(f"{folder}: holds no model that recommends; run 'genre train {folder}'")
+        return found
+
+    return Resources(data.items, vectors, embed, model, other)

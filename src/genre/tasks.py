@@ -31,7 +31,7 @@ class Task:
     @classmethod
     def of(cls, name: str, head: Head, log: Log) -> Task | None:
         """The task of a head, its baselines fitted; None where it has no label, or no test row has one."""
-        if not head.label or head.predicts == "ranking":
+        if head.predicts not in ("binary", "regression"):
             return None
         labels = Label.parse(head.label).evaluate(log)
         parts = {part: log.part == i for i, part in enumerate(("train", "valid", "test"))}

@@ -12,17 +12,17 @@ import numpy as np
 from genre.types import Floats
 
 Task = Literal["binary", "regression", "multiclass"]
-NGRAMS = {"word": (1, 2), "char": (2, 5)}
+NGRAMS = {"word": (1, 2), "char_wb": (2, 5)}
 """What texts are counted by, from and to; characters suit languages without spaces and words that are spelt freely."""
 MOST_NGRAMS = 100_000
 """The most frequent are kept."""
 STRENGTHS = {
-    "logistic": (3.0, 0.3, 1.0, 10.0, 30.0),
-    "ridge": (1.0, 0.1, 0.3, 3.0, 10.0),
-    "poisson": (1e-3, 1e-4, 1e-2),
+    "logistic": (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0),
+    "ridge": (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0),
+    "poisson": (1e-5, 1e-4, 1e-3, 1e-2, 1e-1),
 }
-"""Regularisation to try: the inverse one, C, of a logistic regression, alpha of the others. The first chooses what
-texts are counted by, so that the rest need not be tried with both."""
+"""Regularisation to try: the inverse one, C, of a logistic regression, alpha of the others. The one in the middle
+chooses what texts are counted by; from there it goes on as long as validation gets better."""
 HELD_OUT = 10
 """Without validation rows every so manieth training row chooses."""
 EDGE = 1e-3
@@ -53,7 +53,6 @@ class Choice(NamedTuple):
     """One way to be tried on validation."""
 
     ngrams: str
-    model: str
     strength: float
 
 
@@ -79,11 +78,12 @@ def fit_text_baselines(
     ``count`` says that a regression is one of whole numbers from 0. ``classes`` is the number of classes where labels
     beyond those seen can come. ``tfidf`` is left out where all labels are equal or no text holds anything.
     """
-    task = _Task(predicts, count, max(classes, 1 + int(max([0.0, *train.label, *valid.label]))))
     past = TextRows(train.texts + valid.texts, np.concatenate([train.label, valid.label]))
+    task = _Task.of(predicts, past.label, count, classes)
     chooses = np.arange(len(past)) >= len(train)
     if not chooses.any():
-        chooses = np.arange(len(past)) % HELD_OUT == HELD_OUT - 1
+        every = min(HELD_OUT, max(1, len(past)))
+        chooses = np.arange(len(past)) % every == every - 1
     mean = _constant(task, past.label)
     loss = task.loss(_constant(task, past.label[~chooses])(past.where(chooses).texts), past.label[chooses])
     found = {"majority" if predicts == "multiclass" else "global_mean": FittedText(mean, None, loss)}
@@ -93,7 +93,9 @@ def fit_text_baselines(
         features = _features(choice.ngrams, tuple(past.texts))
         assert features is not None
         fitted = _fit(task, choice, features.matrix, past.label)
-        found["tfidf"] = FittedText(lambda texts: fitted(features.transform(texts)), choice, loss)
+        found["tfidf"] = FittedText(
+            lambda texts: fitted(features.transform(texts)) if texts else mean(texts), choice, loss
+        )
     return found
 
 
@@ -102,12 +104,21 @@ class _Task:
     predicts: Task
     count: bool
     classes: int
+    low: float
+    high: float
+    """The least and the largest label seen; no amount is predicted beyond them."""
+
+    @classmethod
+    def of(cls, predicts: Task, label: Floats, count: bool, classes: int) -> _Task:
+        """The task of labels; a count of 0 is expected of nothing, so that its likelihood stays finite."""
+        low, high = (float(label.min()), float(label.max())) if len(label) else (0.0, 0.0)
+        least = EDGE if count else -np.inf
+        return cls(predicts, count, max(classes, 1 + int(high)), max(low, least), max(high, least))
 
     @property
-    def models(self) -> tuple[str, ...]:
-        if self.predicts != "regression":
-            return ("logistic",)
-        return ("poisson", "ridge") if self.count else ("ridge",)
+    def model(self) -> str:
+        """Which linear model, by its name in `STRENGTHS`."""
+        return "logistic" if self.predicts != "regression" else "poisson" if self.count else "ridge"
 
     def loss(self, predicted: Floats, label: Floats) -> float:
         if not len(label):
@@ -122,14 +133,14 @@ class _Task:
         return float(np.square(predicted - label).mean())
 
     def bounded(self, predicted: Any) -> Floats:
-        """Predictions that a surprise costs no unbounded loss."""
+        """Predictions within what is possible, and such that no surprise costs an unbounded loss."""
         if self.predicts == "binary":
             predicted = np.clip(predicted, EDGE, 1 - EDGE)
         elif self.predicts == "multiclass":
             predicted = np.clip(predicted, EDGE, None)
             predicted = predicted / predicted.sum(1, keepdims=True)
-        elif self.count:
-            predicted = np.clip(predicted, EDGE, None)
+        else:
+            predicted = np.clip(predicted, self.low, self.high)
         return np.asarray(predicted, dtype=np.float32)
 
 
@@ -157,10 +168,18 @@ def _best(task: _Task, past: TextRows, chooses: Any) -> tuple[Choice, float] | N
     counted = [ngrams for ngrams in NGRAMS if _features(ngrams, everything) is not None]
     if not counted:
         return None
-    first = [tried(Choice(ngrams, model, STRENGTHS[model][0])) for model in task.models for ngrams in counted]
-    best, loss = min(first, key=lambda one: one[1])
-    others = [tried(best._replace(strength=strength)) for strength in STRENGTHS[best.model][1:]]
-    return min([(best, loss), *others], key=lambda one: one[1])
+    grid = STRENGTHS[task.model]
+    middle = len(grid) // 2
+    best = start = min((tried(Choice(ngrams, grid[middle])) for ngrams in counted), key=lambda one: one[1])
+    for further in (grid[middle + 1 :], grid[:middle][::-1]):
+        for strength in further:
+            one = tried(start[0]._replace(strength=strength))
+            if one[1] >= best[1]:
+                break
+            best = one
+        if best is not start:
+            break
+    return best
 
 
 @dataclass(frozen=True)
@@ -194,10 +213,10 @@ def _features(ngrams: str, texts: tuple[str, ...]) -> _Features | None:
 def _fit(task: _Task, choice: Choice, matrix: Any, label: Floats) -> Callable[[Any], Floats]:
     from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
 
-    if choice.model == "logistic":
+    if task.model == "logistic":
         model = LogisticRegression(C=choice.strength, max_iter=1000).fit(matrix, label.astype(int))
         return lambda rows: task.bounded(_probabilities(task, model.classes_, model.predict_proba(rows)))
-    if choice.model == "poisson":
+    if task.model == "poisson":
         model = PoissonRegressor(alpha=choice.strength, max_iter=1000).fit(matrix, label)
     else:
         model = Ridge(alpha=choice.strength).fit(matrix, label)

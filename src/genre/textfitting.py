@@ -16,7 +16,7 @@ from genre.errors import GenreError
 from genre.fitting import PHASES, Phase, Stepper
 from genre.heads import LabelFacts
 from genre.model import label_facts, language_of
-from genre.sheets import Rows, Sheet, SheetMaker
+from genre.sheets import Rows, SheetMaker
 from genre.textencoder import build, load
 from genre.textmodel import Read, TextTaskModel, TrainedTexts, read
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,13 @@ from genre.backbones import Loaded
 from genre.balancing import Balance
 from genre.config import ModelSection
 from genre.data import Dataset, Histories
-from genre.errors import RunError
+from genre.errors import GenreError, RunError
 from genre.files import replacing_folder, seal, unseal
 from genre.heads import Examples, Head, LabelFacts, Language, Tokens
 from genre.hidden import States
 from genre.model import language_of, state_of
 from genre.prompts import Writer
-from genre.sheets import IGNORED, Rows, Sheet, SheetMaker
+from genre.sheets import IGNORED, Rows, Sheet
 from genre.textencoder import TextEncoder, build, load
 from genre.types import Floats, Ints
 
@@ -183,11 +184,6 @@ class PairReader:
 
     trained: TrainedTexts
     data: Dataset
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        section = self.trained.model.section
-        self._maker = SheetMaker(section, self.trained.loaded, self.data, self.seed)
 
     @property
     def heads(self) -> dict[str, Head]:
@@ -195,13 +191,25 @@ class PairReader:
         return self.trained.heads
 
     @property
+    def ranking_head(self) -> None:
+        """None: it cannot rank all items."""
+
+    @cached_property
     def writer(self) -> Writer:
         """What writes its prompts."""
-        return self._maker.writer
+        return Writer(self.trained.model.section, self.trained.loaded, self.data)
 
-    def predict(self, head: str, histories: Histories, items: Ints, users: Ints | None = None) -> Floats:
+    def score_next(self, histories: Histories) -> Floats:
+        """Nothing: a pass for every item would take too long. Raises `GenreError` that says so."""
+        raise GenreError("a cross model scores pairs, not all items: retrieve with other sources, set pipeline.rerank")
+
+    def item_vectors(self) -> Floats:
+        """Nothing either: it reads items only together with a history. Raises `GenreError`."""
+        raise GenreError("a cross model has no item vectors")
+
+    def predict(self, head: str, histories: Histories, items: Ints) -> Floats:
         """What ``head`` says of one item a person: ``[people]``."""
-        prompts = self.writer.pairs(histories, np.arange(len(items)), users, items)
+        prompts = self.writer.pairs(histories, np.arange(len(items)), items)
         nothing = {name: np.full(len(items), np.nan, dtype=np.float32) for name in self.heads}
         sheet = Sheet(prompts, [prompt.tokens for prompt in prompts], nothing)
         return np.array(self.trained.answers(sheet)[head], dtype=np.float32)

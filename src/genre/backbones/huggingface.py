@@ -12,7 +12,8 @@ class HuggingFace:
     """A model from a local folder or from the hub, when none of the named ones is what you want.
 
     Needs ``config.json``, safetensors weights and a fast tokenizer. Encoders with their layers under ``encoder.layer``
-    (BERT, RoBERTa, XLM-R, ELECTRA ...) and decoders with rotary positions (Llama, Qwen, Mistral, Gemma ...).
+    (BERT, RoBERTa, XLM-R, ELECTRA ...) and decoders with rotary positions (Llama, Qwen, Mistral, Gemma 3 ...); a model
+    whose layers, run one by one, do not give what it gives as a whole is refused.
     """
 
     path: str = "sentence-transformers/all-MiniLM-L6-v2"

