@@ -148,7 +148,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "norm after the layers": ("RobertaPreLayerNormModel", SIZES),
     "embeddings multiplied outside": ("GraniteForCausalLM", SIZES | GROUPED | {"embedding_multiplier": 12.0}),
-    "logits bent": ("Gemma2ForCausalLM", SIZES | GROUPED | {"final_logit_softcapping": 30.0}),
+    "logits bent": ("Gemma3ForCausalLM", SIZES | GROUPED | {"final_logit_softcapping": 30.0}),
     "BERT that looks back only": ("BertModel", SIZES | {"is_decoder": True}),
     "Gemma that looks ahead": ("Gemma3TextModel", SIZES | GROUPED | {"use_bidirectional_attention": True}),
 }
@@ -159,4 +159,10 @@ def test_a_family_that_cannot_be_fed_so_is_refused(why: str, tmp_path: Path):
     name, settings = REFUSED[why]
     save(tmp_path, name, settings)
     with pytest.raises(GenreError, match="cannot be run one by one"):
+        load(str(tmp_path))
+
+
+def test_a_family_without_fast_attention_is_refused_in_one_sentence(tmp_path: Path):
+    save(tmp_path, "MPNetModel", SIZES)
+    with pytest.raises(GenreError, match=r"could not be loaded: MPNetModel does not support .* yet$"):
         load(str(tmp_path))

@@ -19,9 +19,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from genre.batches import Batch, TrainingLog
 from genre.config import Config, TrainSection
 from genre.data import Dataset, Log
-from genre.hidden import HiddenStates, hidden_states, tokenize
+from genre.itemtexts import ItemTexts, Leaf
 from genre.model import Facts, MultiTaskModel, TrainedModel, labels_of, language_of
-from genre.prompts import item_texts
 from genre.stack import Tuning
 from genre.textencoder import TextEncoder, build, load
 
@@ -97,15 +96,15 @@ class Fitter:
         section = config.model
         self.config, self.section, self.train = config, section, config.train
         log = Log.of(data).parts("train")
-        self.states: HiddenStates | None = None
         self.text: TextEncoder | None = None
+        self.texts: ItemTexts | None = None
         self.tuning = Tuning()
         hidden, language = 0, None
         if section.text:
             loaded = load(section.backbone)
             self.text, self.tuning = build(section, loaded)
-            tokens = tokenize(loaded, item_texts(section, loaded, data), section.max_tokens)
-            self.states = hidden_states(loaded, tokens, self.text.stack.taps, self.train.token_budget)
+            views = [view for head in section.heads.values() if (view := getattr(head, "view", ""))]
+            self.texts = ItemTexts.of(section, loaded, self.text, data, views[:1], self.train.token_budget)
             hidden, language = loaded.hidden_size, language_of(loaded)
         seen = torch.from_numpy(np.bincount(log.item, minlength=log.n_items) > 0)
         self.model = MultiTaskModel(section, Facts.of(log, section.heads, hidden), seen, language)
@@ -114,7 +113,6 @@ class Fitter:
         labels = labels_of(log, section.heads)
         self.log = TrainingLog(log, labels, section.max_history, max(negatives, default=None), masks)
         self.n_interactions = len(log)
-        self.table = self.encode_all()
 
     def phases(self) -> list[Phase]:
         """The phases that have anything to do."""
@@ -131,7 +129,8 @@ class Fitter:
 
     def settle(self) -> None:
         """Bring the items' text vectors up to the language model as it is now."""
-        self.table = self.encode_all()
+        if self.texts is not None:
+            self.texts.settle()
 
     def steppers(self, phase: Phase) -> dict[str, Stepper]:
         """Optimizers of a phase, by the group of weights that each moves."""
@@ -159,7 +158,7 @@ class Fitter:
                     totals[name] += loss
             advance(len(batches))
         if phase == "finetune":
-            self.table = self.encode_all()
+            self.settle()
         means = {name: total / steps for name, total in totals.items()}
         self.model.balance.epoch_done(means)
         return means
@@ -171,16 +170,12 @@ class Fitter:
         carried back once: exact for the language model's weights, which do not move within the round.
         """
         rows = _union(batches)
-        vectors = self._text_vectors(rows, phase)
+        leaves = self._moving(rows, phase)
         for batch in batches:
-            losses = self._losses(batch, rows, vectors)
-            self.model.balance.backward(losses, self._shared(vectors))
+            yield self._backward(batch, rows, leaves)
             steppers["rest"].step()
-            yield {name: float(loss.detach()) for name, loss in losses.items()}
-        if "backbone" in steppers and self.text is not None and self.states is not None:
-            assert vectors is not None
-            assert vectors.grad is not None
-            self.text.backward(self.states, rows, vectors.grad / len(batches), self.train.token_budget)
+        if leaves and self.texts is not None:
+            self.texts.backward(rows, leaves, len(batches))
             steppers["backbone"].step()
 
     def probe(self, phase: Phase) -> float:
@@ -192,13 +187,11 @@ class Fitter:
         batches = next(self._rounds(phase, 0))
         started = time.perf_counter()
         rows = _union(batches)
-        vectors = self._text_vectors(rows, phase)
+        leaves = self._moving(rows, phase)
         for batch in batches:
-            self.model.balance.backward(self._losses(batch, rows, vectors), self._shared(vectors))
-        if phase == "finetune" and self.text is not None and self.states is not None:
-            assert vectors is not None
-            assert vectors.grad is not None
-            self.text.backward(self.states, rows, vectors.grad, self.train.token_budget)
+            self._backward(batch, rows, leaves)
+        if leaves and self.texts is not None and self.text is not None:
+            self.texts.backward(rows, leaves, len(batches))
             self.text.zero_grad(set_to_none=True)
         self.model.zero_grad(set_to_none=True)
         return (time.perf_counter() - started) / len(batches)
@@ -208,30 +201,24 @@ class Fitter:
         """The model as it is now, with the vectors of all items."""
         self.model.eval()
         everything = torch.arange(self.model.facts.n_items)
-        return TrainedModel(self.model, self.model.items(self.table, everything), self.text)
+        table = None if self.texts is None else self.texts.tables[0]
+        return TrainedModel(self.model, self.model.items(table, everything), self.text)
 
-    def encode_all(self) -> Tensor | None:
-        """Text vectors of the whole catalogue by the language model as it is now; None where text is not used."""
-        if self.text is None or self.states is None:
-            return None
-        return self.text.eval().encode(self.states, np.arange(len(self.states)), self.train.token_budget)
+    def _moving(self, rows: NDArray[np.int64], phase: Phase) -> list[Leaf]:
+        """Text vectors that collect a gradient; none while the language model is held still."""
+        return [] if phase == "warmup" or self.texts is None else self.texts.moving(rows)
 
-    def _text_vectors(self, rows: NDArray[np.int64], phase: Phase) -> Tensor | None:
-        if self.text is None or self.states is None or self.table is None:
-            return None
-        if phase == "warmup":
-            return self.table[torch.from_numpy(rows)]
-        return self.text.train().encode(self.states, rows, self.train.token_budget).requires_grad_()
-
-    def _losses(self, batch: Batch, rows: NDArray[np.int64], vectors: Tensor | None) -> dict[str, Tensor]:
+    def _backward(self, batch: Batch, rows: NDArray[np.int64], leaves: list[Leaf]) -> dict[str, float]:
+        """The gradient of a batch; its losses by head."""
         at = torch.from_numpy(np.searchsorted(rows, batch.rows))
-        items = self.model.items(None if vectors is None else vectors[at], torch.from_numpy(batch.rows))
-        return self.model.losses(batch, items)
-
-    def _shared(self, vectors: Tensor | None) -> list[Tensor]:
-        """What the heads have in common."""
-        text = [vectors] if vectors is not None and vectors.requires_grad else []
-        return text + self.model.shared()
+        vectors: list[Tensor] = []
+        if self.texts is not None:
+            vectors = [leaf.vectors[at] for leaf in leaves] if leaves else self.texts.still(batch.rows)
+        items = self.model.items(vectors[0] if vectors else None, torch.from_numpy(batch.rows))
+        views = self.model.project(vectors[1]) if len(vectors) > 1 else None
+        losses = self.model.losses(batch, items, views)
+        self.model.balance.backward(losses, [leaf.vectors for leaf in leaves] + self.model.shared())
+        return {name: float(loss.detach()) for name, loss in losses.items()}
 
     def _rounds(self, phase: Phase, number: int) -> Iterator[list[Batch]]:
         rng = np.random.default_rng([self.config.seed, PHASES.index(phase), number])

@@ -67,7 +67,7 @@ def _read(path: str) -> tuple[Any, Any, set[str]]:
                 path, dtype=torch.float32, attn_implementation="sdpa", use_safetensors=True, output_loading_info=True
             )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0].partition(". ")[0]
         raise GenreError(f"backbone '{path}': could not be loaded: {reason}") from error
     return whole.requires_grad_(False).eval(), tokenizer, set(found["missing_keys"])
 

