@@ -173,7 +173,7 @@ def train_and_measure(data: Dataset, row: Row, batches: list[Batch]) -> float:
     loop = Loop(data, configuration(1), encode, each)
     torch.manual_seed(7)
     loop.epoch(batches)
-    loop.fitter.table = loop.fitter.encode_all()
+    loop.fitter.settle()
     validation = Validation(Log.of(data), loop.fitter.section.heads, "ndcg@10")
     return validation.measure(loop.fitter.trained())["ndcg@10"]
 

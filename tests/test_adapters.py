@@ -18,10 +18,10 @@ from genre.backbones import Loaded
 from genre.component import Slot, names
 from genre.config import ModelSection, TrainSection
 from genre.errors import GenreError
-from genre.fitting import Stepper
 from genre.hidden import PassingStates, lower_states, padded, tokenize
 from genre.merging import merge, save_merged
 from genre.stack import Stack, Tuning
+from genre.stepping import Stepper
 from genre.textencoder import build
 from toyworld import WORDS, tiny_backbone, tiny_decoder
 

@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from genre.files import replacing_folder, seal, unseal
-from genre.fitting import Fitter, Phase, Stepper
+from genre.fitting import Fitter, Phase
+from genre.stepping import Stepper
 from genre.textfitting import TextFitter
 
 FORMAT = 1
@@ -102,32 +103,3 @@ def restore(folder: Path, fitter: Fitter | TextFitter, steppers: dict[str, Stepp
 def progress_phase(folder: Path) -> Phase:
     """The phase that a checkpoint was written in."""
     return json.loads((folder / "progress.json").read_text(encoding="utf-8"))["progress"]["phase"]
-
-
-def _optimizer_tensors(stepper: Stepper) -> dict[str, Tensor]:
-    state = stepper.optimizer.state_dict()["state"]
-    return {
-        f"{number}.{name}": torch.as_tensor(value).detach().clone().contiguous()
-        for number, entry in state.items()
-        for name, value in entry.items()
-        if value is not None
-    }
-
-
-def _set_optimizer(stepper: Stepper, tensors: dict[str, Tensor]) -> None:
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        number, _, name = key.partition(".")
-        state.setdefault(int(number), {})[name] = tensor
-    groups = stepper.optimizer.state_dict()["param_groups"]
-    stepper.optimizer.load_state_dict({"state": state, "param_groups": groups})
-
-
-def _set_schedule(stepper: Stepper, step: int) -> None:
-    schedule = stepper.schedule
-    schedule.last_epoch = step
-    factors = [fn(step) for fn in schedule.lr_lambdas]
-    rates = [base * factor for base, factor in zip(schedule.base_lrs, factors, strict=True)]
-    for group, rate in zip(stepper.optimizer.param_groups, rates, strict=True):
-        group["lr"] = rate
-    schedule._last_lr = rates  # pyright: ignore[reportAttributeAccessIssue]  # what get_last_lr returns

@@ -17,6 +17,8 @@ from genre.filters import Filter
 from genre.formulations import Formulation
 from genre.heads import Head
 from genre.metrics import Metric
+from genre.optimizers import Optimizer
+from genre.perturbations import Perturbation
 from genre.scorers import Scorer
 from genre.sources import Source
 from genre.splits import Split
@@ -130,14 +132,24 @@ class TrainSection:
     """Steps that share one pass through the language model; larger is faster, and moves it less often."""
     lr: LearningRates = field(default_factory=LearningRates)
     """Learning rates."""
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    """AdamW adapts the step to each weight; SGD (with momentum 0.9) needs larger rates and less memory."""
+    optimizer: Annotated[Optimizer, Slot("optimizers")] = slot("optimizers", "adamw")
+    """How a gradient becomes a step."""
     weight_decay: NonNegativeFloat = 0.01
     """Pull of the weights to zero; larger over-fits less."""
     lr_warmup: Share = 0.05
-    """Share of the steps during which the rates rise from zero; they fall to zero as a cosine afterwards."""
+    """Share of the steps during which the rates rise from zero; larger is safer with large rates."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """The rates afterwards: they fall to zero as a cosine or evenly, or stay; all by the most epochs there can be."""
     clip: PositiveFloat = 1.0
     """Longest gradient (L2 norm); longer ones are shortened to it."""
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Share of an average of the weights over the steps that stays in each (0.99): the average is what is measured on
+    validation and kept. Larger averages over more steps, about 1 / (1 - ema); none keeps the weights of the last."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Numbers in which the language model computes while it learns; bfloat16 is faster where the processor has it, and
+    coarser. Weights, optimizer, validation and the finished model stay float32."""
+    checkpointing: bool = False
+    """Whether inner values of the trained layers are computed anew for the gradient: less memory, a third more time."""
     early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
     """When to stop."""
     token_budget: Annotated[int, Field(ge=256)] = 8192
@@ -145,7 +157,18 @@ class TrainSection:
     cache_gb: NonNegativeFloat = 4.0
     """Most disk space for states below the trained layers of one part's texts; above it they are computed each time."""
     shots: PositiveInt | None = None
-    """Train on so many texts, drawn by the seed as evenly over the first head's classes as can be; none means all."""
+    """Train on so many texts (of `cross`: interactions, each with its negatives), drawn by the seed as evenly over the
+    first head's classes, or the quarters of an amount, as can be; the rows that stop training are drawn likewise and as
+    many, the test part stays whole. None means all; more learn more and cost labels."""
+    contrastive_start: NonNegativeInt = 0
+    """Epochs, after the warm-up, in which the language model learns to bring texts of one class together and others
+    apart; the heads then warm up again. For `text` with few shots and a binary or multiclass head, whose first is meant
+    (SetFit, Tunstall et al. 2022, https://arxiv.org/abs/2209.11055); more fit the classes closer. 0 for none."""
+    perturb: Annotated[Perturbation, Slot("perturbations")] | None = None
+    """Adversarial or consistency training while the language model learns, for `text` and `cross`; none for none."""
+    temperature: Annotated[float, Field(ge=1)] | None = None
+    """Evens out the datasets of a `union`, for `text` and `cross`: rows are drawn in proportion to the size of theirs to
+    the power of 1 / temperature; 1 draws by size, larger ones more evenly. None reads every row once an epoch."""
     checkpoint_every: PositiveInt = 1
     """Epochs between checkpoints to resume from."""
 

@@ -5,87 +5,26 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch import Tensor
 
 from genre.batches import Batch, TrainingLog
-from genre.config import Config, TrainSection
+from genre.config import Config
 from genre.data import Dataset, Log
 from genre.itemtexts import ItemTexts, Leaf
 from genre.model import Facts, MultiTaskModel, TrainedModel, labels_of, language_of
 from genre.stack import Tuning
+from genre.stepping import Stepper
 from genre.textencoder import TextEncoder, build, load
 
-Phase = Literal["warmup", "finetune"]
-PHASES: tuple[Phase, ...] = ("warmup", "finetune")
-
-
-@dataclass
-class Stepper:
-    """An optimizer with its schedule over some parameters."""
-
-    parameters: list[nn.Parameter]
-    optimizer: Optimizer
-    schedule: LambdaLR
-    clip: float
-
-    tuning: Tuning | None = None
-    """What an adapter wants done around the steps."""
-    most: int = 0
-    """Steps that there will be at most."""
-
-    @classmethod
-    def over(
-        cls,
-        named: Iterable[tuple[str, nn.Parameter]],
-        lr: float,
-        steps: int,
-        train: TrainSection,
-        tuning: Tuning | None = None,
-    ) -> Stepper:
-        """Matrices decay, vectors (biases, norms) do not; rates rise for ``lr_warmup`` of the steps, then fall."""
-        parameters, groups = [], defaultdict(list)
-        for name, parameter in named:
-            parameters.append(parameter)
-            rate = lr * (tuning.rate(name) if tuning else 1.0)
-            groups[rate, train.weight_decay if parameter.ndim > 1 else 0.0].append(parameter)
-        made = [{"params": group, "lr": rate, "weight_decay": decay} for (rate, decay), group in groups.items()]
-        optimizer: Optimizer
-        if train.optimizer == "adamw":
-            optimizer = torch.optim.AdamW(made, lr=lr)
-        else:
-            optimizer = torch.optim.SGD(made, lr=lr, momentum=0.9)
-        rise = max(1, round(steps * train.lr_warmup))
-        schedule = LambdaLR(optimizer, _cosine(rise, max(steps, rise + 1)))
-        return cls(parameters, optimizer, schedule, train.clip, tuning, steps)
-
-    def step(self) -> None:
-        """Clip, step, forget the gradient."""
-        if self.tuning and self.tuning.penalty:
-            self.tuning.penalty().backward()
-        nn.utils.clip_grad_norm_(self.parameters, self.clip)
-        self.optimizer.step()
-        self.schedule.step()
-        if self.tuning and self.tuning.after_step:
-            self.tuning.after_step(self.schedule.last_epoch, self.most)
-        self.optimizer.zero_grad(set_to_none=True)
-
-
-def _cosine(rise: int, steps: int) -> Callable[[int], float]:
-    def factor(step: int) -> float:
-        if step < rise:
-            return (step + 1) / rise
-        return max(0.0, 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise))))
-
-    return factor
+Phase = Literal["warmup", "finetune", "contrast", "heads"]
+PHASES: tuple[Phase, ...] = ("warmup", "finetune", "contrast", "heads")
+"""Their place here is a part of the seed of their epochs; their order in a training is the fitter's to say."""
 
 
 class Fitter:

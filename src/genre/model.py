@@ -55,8 +55,9 @@ class Facts:
 
 
 def labels_of(log: Log, heads: dict[str, Head]) -> dict[str, Floats]:
-    """The label of every row, for each head that has one."""
-    return {name: Label.parse(head.label).evaluate(log) for name, head in heads.items() if head.label}
+    """The label of every row, for each head that has one; tokens and texts are no labels of a row."""
+    asked = {name: head.label for name, head in heads.items() if head.label and head.predicts not in ("tokens", "text")}
+    return {name: Label.parse(label).evaluate(log) for name, label in asked.items()}
 
 
 def label_facts(values: Floats, names: tuple[str, ...] = ()) -> LabelFacts:

@@ -255,14 +255,16 @@ class Page:
         if not self.curves:
             return None
         names = [name for name in self.curves[0] if "/" in name]
-        losses = {name.removeprefix("loss/"): [row[name] for row in self.curves] for name in names if "loss/" in name}
+        losses = {
+            name.removeprefix("loss/"): [row.get(name) for row in self.curves] for name in names if "loss/" in name
+        }
         first = {
             name: [v / values[0] if v is not None and values[0] else None for v in values]
             for name, values in losses.items()
         }
         panels = {"training loss, 1 = first epoch": first}
         panels |= {
-            f"validation {n.removeprefix('valid/')}": {n: [row[n] for row in self.curves]}
+            f"validation {n.removeprefix('valid/')}": {n: [row.get(n) for row in self.curves]}
             for n in names
             if "valid/" in n
         }

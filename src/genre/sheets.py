@@ -19,6 +19,7 @@ from genre.hidden import PassingStates, States, hidden_states
 from genre.labels import CHOSEN, Label
 from genre.prompts import Prompt, Writer
 from genre.ranking import top_lists
+from genre.shots import draw
 from genre.sources import Resources
 from genre.spans import Span, read_spans
 from genre.text import batches_by_length, render
@@ -26,6 +27,8 @@ from genre.types import Floats, Ints
 
 IGNORED = -100
 """Label of a token of which nothing is learned."""
+SOURCE = "dataset"
+"""The column of the interactions that says which dataset a row is from, where there are several."""
 Rows = NDArray[np.int64]
 
 
@@ -41,6 +44,8 @@ class Sheet:
     token_labels: dict[str, list[NDArray[np.int64]]] = field(default_factory=dict)
     """For heads that read tokens: a label for each token, or `IGNORED`."""
     asked: Asked | None = None
+    source: Ints | None = None
+    """``[n]``: number of the dataset that each is from, where the interactions say; -1 where they do not."""
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -57,16 +62,13 @@ class Sheet:
 
     def take(self, rows: Rows) -> Sheet:
         """Some of the texts, in the order asked for."""
-        asked = self.asked
-        if asked is not None:
-            names = ("row", "user", "item", "group", "person")
-            asked = replace(asked, **{name: getattr(asked, name)[rows] for name in names})
         return Sheet(
             [self.prompts[i] for i in rows],
             [self.tokens[i] for i in rows],
             {name: label[rows] for name, label in self.labels.items()},
             {name: [labels[i] for i in rows] for name, labels in self.token_labels.items()},
-            asked,
+            None if self.asked is None else _taken(self.asked, rows),
+            None if self.source is None else self.source[rows],
         )
 
     def states(self, loaded: Loaded, taps: tuple[int, ...], budget: int, most_bytes: float) -> States:
@@ -76,21 +78,30 @@ class Sheet:
             return hidden_states(loaded, self.tokens, taps, budget)
         return PassingStates.of(loaded, self.tokens, taps)
 
-    def epoch(self, batch_size: int, rng: np.random.Generator) -> Iterator[Rows]:
-        """Yield batches of about ``batch_size`` rows in random order; rows of one group stay together."""
+    def epoch(self, batch_size: int, rng: np.random.Generator, temperature: float | None = None) -> Iterator[Rows]:
+        """Yield batches of about ``batch_size`` rows in random order; rows of one group stay together.
+
+        Every row comes once, or, with a ``temperature``, groups (or rows that stand alone) as often as `evened` says.
+        """
         group = np.where(self.group >= 0, self.group, -1 - np.arange(len(self)))
-        _, number, counts = np.unique(group, return_inverse=True, return_counts=True)
-        place = rng.permutation(len(counts))
-        order = np.lexsort((rng.random(len(self)), place[number]))
-        ends = np.cumsum(counts[np.argsort(place)])
+        _, first, number, counts = np.unique(group, return_index=True, return_inverse=True, return_counts=True)
+        if temperature is None:
+            order = np.argsort(rng.permutation(len(counts)))
+        else:
+            assert self.source is not None
+            order = evened(self.source[first], temperature, rng)
+        within = np.lexsort((rng.random(len(self)), number))
+        ends = np.cumsum(counts[order])
+        starts = (np.cumsum(counts) - counts)[order]
+        rows = within[np.arange(ends[-1]) + np.repeat(starts - (ends - counts[order]), counts[order])]
         start = 0
         for stop in _cuts(ends, batch_size):
-            yield order[start:stop]
+            yield rows[start:stop]
             start = stop
 
-    def count(self, batch_size: int) -> int:
+    def count(self, batch_size: int, temperature: float | None = None) -> int:
         """Most batches that an epoch can have."""
-        return sum(1 for _ in self.epoch(batch_size, np.random.default_rng(0)))
+        return sum(1 for _ in self.epoch(batch_size, np.random.default_rng(0), temperature))
 
     def parts(self, rows: Rows, budget: int, together: bool) -> Iterator[Rows]:
         """A batch as pieces of at most ``budget`` tokens with padding; ``together`` keeps groups whole."""
@@ -107,6 +118,24 @@ class Sheet:
                 start = stop
 
 
+def evened(source: Ints, temperature: float, rng: np.random.Generator) -> Rows:
+    """Random order of as many draws as there are entries, whose shares by source go with size to ``1 / temperature``.
+
+    A source that is due more draws than it has entries gives each of them equally often, give or take one.
+    Devlin et al., multilingual BERT (2018), https://arxiv.org/abs/1810.04805; Raffel et al., T5 (2019),
+    https://arxiv.org/abs/1910.10683.
+    """
+    names, sizes = np.unique(source, return_counts=True)
+    shares = sizes ** (1 / temperature)
+    due = np.diff(np.round(np.cumsum(shares / shares.sum()) * len(source)), prepend=0).astype(np.int64)
+    drawn = []
+    for name, size, n in zip(names, sizes, due, strict=True):
+        mine = np.flatnonzero(source == name)
+        passes = [rng.permutation(mine) for _ in range(-(-n // size))]
+        drawn.append(np.concatenate([*passes, mine[:0]])[:n])
+    return rng.permutation(np.concatenate(drawn))
+
+
 def _cuts(ends: Rows, size: int) -> Iterator[int]:
     """Ends of batches that are at least ``size`` rows long, where groups end."""
     last = 0
@@ -117,22 +146,38 @@ def _cuts(ends: Rows, size: int) -> Iterator[int]:
 
 
 class SheetMaker:
-    """Makes the sheets of a dataset's parts."""
+    """Makes the sheets of a dataset's parts; with ``shots`` so few questions of the parts that are trained on."""
 
-    def __init__(self, section: ModelSection, loaded: Loaded, data: Dataset, seed: int) -> None:
-        self.section, self.loaded, self.data, self.seed = section, loaded, data, seed
+    def __init__(
+        self, section: ModelSection, loaded: Loaded, data: Dataset, seed: int, shots: int | None = None
+    ) -> None:
+        self.section, self.loaded, self.data, self.seed, self.shots = section, loaded, data, seed, shots
         self.log = Log.of(data)
         self.writer = Writer(section, loaded, data)
 
     def part(self, part: str) -> Sheet:
-        """Everything that is asked about a part."""
-        return self.of(section_ask(self, part))
+        """Everything that is asked about a part, or ``shots`` of it if training, validation included, looks at it."""
+        asked = section_ask(self, part)
+        return self.of(asked if self.shots is None or part == "test" else self._few(asked, part, self.shots))
+
+    def _few(self, asked: Asked, part: str, shots: int) -> Asked:
+        """So many texts, or of pairs so many groups, as even over the first label as can be.
+
+        A group counts by its first question, which is one from the log.
+        """
+        together = (asked.group >= 0) & (self.section.formulation.reads == "pairs")
+        number = np.where(together, asked.group, -1 - np.arange(len(asked)))
+        _, first, group = np.unique(number, return_index=True, return_inverse=True)
+        head = next((head for head in self.section.heads.values() if _by_row(head)), None)
+        label = np.zeros(len(asked), dtype=np.float32) if head is None else self._labels(head, asked)
+        chosen = draw(label[first], shots, np.random.default_rng([self.seed, 5, PARTS.index(part)]))
+        return _taken(asked, np.flatnonzero(np.isin(group, chosen)))
 
     def of(self, asked: Asked) -> Sheet:
         """The sheet of some questions."""
         prompts = self.writer.write(asked)
         labels = {name: self._labels(head, asked) for name, head in self.section.heads.items() if _by_row(head)}
-        sheet = Sheet(prompts, [prompt.tokens for prompt in prompts], labels, {}, asked)
+        sheet = Sheet(prompts, [prompt.tokens for prompt in prompts], labels, {}, asked, self._source(asked))
         for name, head in self.section.heads.items():
             if head.predicts == "tokens":
                 sheet.token_labels[name] = self._spans(head.label, sheet)
@@ -148,6 +193,17 @@ class SheetMaker:
         values = label.evaluate(self.log)[np.maximum(asked.row, 0)] if len(self.log) else np.zeros(0, dtype=np.float32)
         unknown = 0.0 if label.column == CHOSEN else np.nan
         return np.where(asked.row >= 0, values, unknown).astype(np.float32)
+
+    def _source(self, asked: Asked) -> Ints | None:
+        """The dataset of each question; of a drawn negative that of its group."""
+        if SOURCE not in self.log.words:
+            return None
+        row = asked.row.copy()
+        drawn = row < 0
+        order = np.argsort(asked.group[~drawn], kind="stable")
+        known = np.flatnonzero(~drawn)[order]
+        row[drawn] = asked.row[known[np.searchsorted(asked.group[known], asked.group[drawn])]]
+        return self.log.words[SOURCE].code[row]
 
     def _spans(self, column: str, sheet: Sheet) -> list[NDArray[np.int64]]:
         """Classes of the tokens, from spans of characters in the text."""
@@ -213,6 +269,12 @@ def token_classes(offsets: list[tuple[int, int]], spans: list[Span], names: list
         classes[covered] = 2 + 2 * names.index(name)
         classes[covered[:1]] = 1 + 2 * names.index(name)
     return classes
+
+
+def _taken(asked: Asked, rows: Rows) -> Asked:
+    """Some of the questions, in the order asked for."""
+    names = ("row", "user", "item", "group", "person")
+    return replace(asked, **{name: getattr(asked, name)[rows] for name in names})
 
 
 def _by_row(head: Head) -> bool:

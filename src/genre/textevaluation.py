@@ -65,7 +65,8 @@ class TextEvaluation:
         if "model" not in found:
             raise RunError(f"{folder / 'finetuned'}: not there; make it with 'genre train'")
         self.models = {name: TrainedTexts.load(path, self.data) for name, path in found.items()}
-        maker = SheetMaker(self.config.model, self.models["model"].loaded, self.data, self.config.seed)
+        loaded, shots = self.models["model"].loaded, self.config.train.shots
+        maker = SheetMaker(self.config.model, loaded, self.data, self.config.seed, shots)
         self.sheets = {part: maker.part(part) for part in ("train", "valid", "test")}
         self.answers: dict[str, dict[str, list[Floats]]] = {}
         for name, model in self.models.items():

@@ -5,20 +5,28 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from genre.config import Config
+from genre.contrast import pair_loss
 from genre.data import Dataset
 from genre.errors import GenreError
-from genre.fitting import PHASES, Phase, Stepper
-from genre.heads import LabelFacts
+from genre.fitting import PHASES, Phase
+from genre.heads import Examples, Head, LabelFacts
 from genre.model import label_facts, language_of
-from genre.sheets import Rows, SheetMaker
+from genre.perturbations import Pass, Perturbation, Reading, Said
+from genre.sheets import IGNORED, SOURCE, Rows, SheetMaker
+from genre.stepping import Stepper
 from genre.textencoder import build, load
 from genre.textmodel import Read, TextTaskModel, TrainedTexts, read
+
+
+LEARNING: tuple[Phase, ...] = ("contrast", "finetune")
+"""The phases in which the language model learns."""
 
 
 class TextFitter:
@@ -30,15 +38,18 @@ class TextFitter:
         self.config, self.section, self.train = config, section, config.train
         self.loaded = load(section.backbone)
         self.text, self.tuning = build(section, self.loaded)
-        self.maker = SheetMaker(section, self.loaded, data, config.seed)
+        self.maker = SheetMaker(section, self.loaded, data, config.seed, self.train.shots)
         self.sheet = self.maker.part("train")
         if not len(self.sheet):
             raise GenreError("the training part has no texts; check data.split")
+        self._check()
         self.states = self.sheet.states(self.loaded, self.text.stack.taps, self.train.token_budget, self.most_bytes)
         labels = {name: self._facts(name) for name in self.sheet.labels}
         self.model = TextTaskModel(section, labels, self.loaded.hidden_size, language_of(self.loaded))
         self.n_interactions = len(self.sheet)
         self.table: Tensor | None = None
+        self.table_of: Phase | None = None
+        """The phase that the table was made for."""
 
     @property
     def most_bytes(self) -> float:
@@ -51,23 +62,56 @@ class TextFitter:
             return LabelFacts(names=tuple(self.maker.names(head.label)))
         return label_facts(self.sheet.labels[name], self.maker.words(head.label))
 
+    def _check(self) -> None:
+        """Raise `GenreError` where what is trained on cannot serve a setting."""
+        if self.train.temperature is not None and self.sheet.source is None:
+            raise GenreError(
+                f"train.temperature: the interactions have no column '{SOURCE}' of words; take data.reader: union"
+            )
+        if self.train.contrastive_start:
+            if self.section.formulation.reads != "rows" or self._contrasted() is None:
+                raise GenreError(
+                    "train.contrastive_start tells classes of texts apart: it needs model.formulation: text and a "
+                    "binary or multiclass head"
+                )
+            if not self.text.trainable:
+                raise GenreError("train.contrastive_start: model.adapter opens no weight of the language model")
+
+    def _contrasted(self) -> str | None:
+        """The head whose classes a contrastive start tells apart: the first that has any."""
+        heads = self.section.heads.items()
+        return next((name for name, head in heads if head.predicts in ("binary", "multiclass")), None)
+
     def phases(self) -> list[Phase]:
-        """The phases that have anything to do."""
-        return ["warmup", "finetune"] if self.text.trainable and self.train.epochs > 0 else ["warmup"]
+        """The phases that have anything to do, in order.
+
+        A contrastive start comes after the warm-up, so that the model kept at its end still has the language model as
+        it came; then the heads are trained again on what the start has made of the texts.
+        """
+        found: list[Phase] = ["warmup"]
+        if self.train.contrastive_start:
+            found += ["contrast", "heads"]
+        return [*found, "finetune"] if self.text.trainable and self.train.epochs > 0 else found
 
     def most_epochs(self, phase: Phase) -> int:
         """Epochs after which the phase ends at the latest."""
-        return self.train.warmup_epochs if phase == "warmup" else self.train.epochs
+        if phase == "contrast":
+            return self.train.contrastive_start
+        return self.train.epochs if phase == "finetune" else self.train.warmup_epochs
 
     def steps_per_epoch(self) -> int:
         """Most steps that an epoch can have."""
-        return self.sheet.count(self.train.batch_size)
+        return self.sheet.count(self.train.batch_size, self.train.temperature)
 
     def steppers(self, phase: Phase) -> dict[str, Stepper]:
         """Optimizers of a phase, by the group of weights that each moves."""
         steps = self.most_epochs(phase) * self.steps_per_epoch()
         rates = self.train.lr
-        rest = rates.rest if phase == "warmup" else rates.rest_finetune
+        if phase == "contrast":
+            # What an adapter does around the steps, such as shrinking, it plans for the steps of fine-tuning.
+            tuning = replace(self.tuning, after_step=None)
+            return {"backbone": Stepper.over(self.text.opened(), rates.backbone, steps, self.train, tuning)}
+        rest = rates.rest_finetune if phase == "finetune" else rates.rest
         made = {"rest": Stepper.over(self.model.named_parameters(), rest, steps, self.train)}
         if phase == "finetune":
             made["backbone"] = Stepper.over(self.text.opened(), rates.backbone, steps, self.train, self.tuning)
@@ -87,20 +131,32 @@ class TextFitter:
             steps += 1
             advance(1)
         means = {name: total / steps for name, total in totals.items()}
-        self.model.balance.epoch_done(means)
+        if phase != "contrast":
+            self.model.balance.epoch_done(means)
         return means
 
-    def probe(self, phase: Phase) -> float:
-        """Seconds that one step takes, from a few batches whose gradients are thrown away."""
+    def probe(self, phase: Phase, plain: bool = False) -> float:
+        """Seconds that one step takes, from a few batches whose gradients are thrown away.
+
+        ``plain`` leaves ``train.perturb`` out.
+        """
         import time
 
         batches = list(itertools.islice(self._batches(phase, 0), 2))
         started = time.perf_counter()
         for rows in batches:
-            self._backward(rows, phase)
+            self._backward(rows, phase, plain)
         self.model.zero_grad(set_to_none=True)
         self.text.zero_grad(set_to_none=True)
         return (time.perf_counter() - started) / len(batches)
+
+    def costs(self) -> dict[str, dict[str, float]]:
+        """Seconds a step of fine-tuning with ``train.perturb`` and without; nothing where it is not set."""
+        if self.train.perturb is None or "finetune" not in self.phases():
+            return {}
+        self.probe("finetune")
+        seconds, plain = self.probe("finetune"), self.probe("finetune", plain=True)
+        return {"perturb": {"seconds_per_step": seconds, "without": plain, "factor": seconds / plain}}
 
     def trained(self) -> TrainedTexts:
         """The model as it is now."""
@@ -112,32 +168,82 @@ class TextFitter:
     def _batches(self, phase: Phase, number: int) -> Iterator[Rows]:
         torch.manual_seed(self.config.seed * 1_000_003 + PHASES.index(phase) * 100_003 + number)
         self.model.train()
-        self.text.train(phase == "finetune")
-        if phase == "warmup" and self.table is None and not self.model.reads_tokens:
-            self.table = self._table()
+        self.text.train(phase in LEARNING)
+        if phase not in LEARNING and self.table_of != phase and not self.model.reads_tokens:
+            self.table, self.table_of = self._table(), phase
         rng = np.random.default_rng([self.config.seed, PHASES.index(phase), number])
-        return self.sheet.epoch(self.train.batch_size, rng)
+        return self.sheet.epoch(self.train.batch_size, rng, self.train.temperature)
 
-    def _backward(self, rows: Rows, phase: Phase) -> dict[str, float]:
+    def _backward(self, rows: Rows, phase: Phase, plain: bool = False) -> dict[str, float]:
         """The gradient of a batch, in pieces of at most ``train.token_budget`` tokens; mean losses by head."""
+        if phase == "contrast":
+            return self._contrast(rows)
         totals: dict[str, float] = defaultdict(float)
         together = bool((self.sheet.group[rows] >= 0).any())
-        still = phase == "warmup" and self.table is not None
-        for part in [rows] if still else self.sheet.parts(rows, self.train.token_budget, together):
+        still = phase not in LEARNING and self.table is not None
+        perturb = self.train.perturb if phase == "finetune" and not plain else None
+        budget = self.train.token_budget // (1 if perturb is None else perturb.passes)
+        for part in [rows] if still else self.sheet.parts(rows, budget, together):
             share = len(part) / len(rows)
-            losses = self.model.losses(self._read(part, phase), self.sheet, part)
+            losses = self._losses(part, phase) if perturb is None else self._perturbed(part, perturb)
             self.model.balance.backward({name: loss * share for name, loss in losses.items()}, self._shared(phase))
             for name, loss in losses.items():
                 totals[name] += share * float(loss.detach())
         return totals
 
-    def _read(self, rows: Rows, phase: Phase) -> Read:
+    def _contrast(self, rows: Rows) -> dict[str, float]:
+        """The gradient of the pairs of texts within each piece of a batch, and their mean loss."""
+        name = self._contrasted()
+        assert name is not None
+        labels = torch.from_numpy(self.sheet.labels[name])
+        known = rows[~np.isnan(self.sheet.labels[name][rows])]
+        total = 0.0
+        for part in self.sheet.parts(known, self.train.token_budget, together=False) if len(known) else []:
+            vectors = read(self.text, self.states, part, self.sheet, tokens=False).pooled
+            loss = pair_loss(vectors, labels[torch.from_numpy(part)]) * (len(part) / len(known))
+            loss.backward()
+            total += float(loss.detach())
+        return {"contrast": total}
+
+    def _losses(self, rows: Rows, phase: Phase) -> dict[str, Tensor]:
         if phase == "finetune":
-            return read(self.text, self.states, rows, self.sheet, self.model.reads_tokens)
-        if self.table is not None:
-            return Read(self.table[torch.from_numpy(rows)])
-        with torch.no_grad():
-            return read(self.text, self.states, rows, self.sheet, self.model.reads_tokens)
+            made = read(self.text, self.states, rows, self.sheet, self.model.reads_tokens)
+        elif self.table is not None:
+            made = Read(self.table[torch.from_numpy(rows)])
+        else:
+            with torch.no_grad():
+                made = read(self.text, self.states, rows, self.sheet, self.model.reads_tokens)
+        return self.model.losses(made, self.sheet, rows)
+
+    def _perturbed(self, rows: Rows, perturb: Perturbation) -> dict[str, Tensor]:
+        entering, real = self.states.batch(rows)
+
+        def once(states: Tensor) -> Pass:
+            made = read_states(self.text, states, real, rows, self.sheet, self.model.reads_tokens)
+            examples = list(self.model.examples(made, self.sheet, rows))
+            losses = {name: head.loss(self.model.heads[f"head_{name}"], one) for name, head, one in examples}
+            return Pass(losses, lambda: self._said(examples))
+
+        mask = torch.ones(entering.shape[:2], dtype=torch.bool) if real is None else real
+        weights = {name: head.weight for name, head in self.section.heads.items()}
+        return perturb.losses(Reading(entering, mask, once, weights))
+
+    def _said(self, examples: list[tuple[str, Head, Examples]]) -> dict[str, Said]:
+        """What the heads predict of the rows, or tokens, whose label is known."""
+        found: dict[str, Said] = {}
+        for name, head, one in examples:
+            if head.predicts == "nothing":
+                continue
+            values = head.predict(self.model.heads[f"head_{name}"], one)
+            if head.predicts == "tokens":
+                assert one.tokens is not None
+                values = values[one.tokens.labels != IGNORED]
+            else:
+                values = values[~one.labels.isnan()]
+            if head.predicts == "regression":
+                values = values / (self.model.labels[name].std or 1.0)
+            found[name] = Said(head.predicts, values)
+        return found
 
     def _shared(self, phase: Phase) -> list[Tensor]:
         opened = [weight for _, weight in self.text.opened()] if phase == "finetune" else []
@@ -145,7 +251,7 @@ class TextFitter:
 
     @torch.no_grad()
     def _table(self) -> Tensor:
-        """The vectors of all training texts by the language model as it came."""
+        """The vectors of all training texts by the language model as it is."""
         table = torch.empty(len(self.sheet), self.loaded.hidden_size)
         for rows in self.sheet.parts(np.arange(len(self.sheet)), self.train.token_budget, together=False):
             table[torch.from_numpy(rows)] = read(self.text, self.states, rows, self.sheet, tokens=False).pooled

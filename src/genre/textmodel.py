@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -47,6 +47,13 @@ def read(text: TextEncoder, states: States, rows: Rows, sheet: Sheet, tokens: bo
     What is written behind a prompt is not seen by it: a decoder's tokens see earlier ones only.
     """
     entering, real = states.batch(rows)
+    return read_states(text, entering, real, rows, sheet, tokens)
+
+
+def read_states(
+    text: TextEncoder, entering: Tensor, real: Tensor | None, rows: Rows, sheet: Sheet, tokens: bool
+) -> Read:
+    """The same from the states ``entering`` the trained layers, which need not be those that the texts have."""
     ends = torch.from_numpy(sheet.asked_lengths[rows])
     prompt = torch.arange(entering.shape[1]) < ends[:, None]
     after = text.stack(entering, real)
@@ -82,18 +89,19 @@ class TextTaskModel(nn.Module):
         """Loss of every head on some rows of a sheet."""
         return {
             name: head.loss(self.heads[f"head_{name}"], examples)
-            for name, head, examples in self._examples(made, sheet, rows)
+            for name, head, examples in self.examples(made, sheet, rows)
         }
 
     def predictions(self, made: Read, sheet: Sheet, rows: Rows) -> dict[str, Tensor]:
         """What every head says of some rows of a sheet."""
         return {
             name: head.predict(self.heads[f"head_{name}"], examples)
-            for name, head, examples in self._examples(made, sheet, rows)
+            for name, head, examples in self.examples(made, sheet, rows)
             if head.predicts != "nothing"
         }
 
-    def _examples(self, made: Read, sheet: Sheet, rows: Rows) -> Iterator[tuple[str, Head, Examples]]:
+    def examples(self, made: Read, sheet: Sheet, rows: Rows) -> Iterator[tuple[str, Head, Examples]]:
+        """What every head is given of some rows of a sheet."""
         features = self.towers(self.dropout(made.pooled))
         group = torch.from_numpy(sheet.group[rows].astype(np.int64))
         for name, head in self.section.heads.items():
@@ -133,20 +141,34 @@ class TrainedTexts:
         """The task heads by name."""
         return self.model.section.heads
 
-    @torch.inference_mode()
     def answers(self, sheet: Sheet, most_bytes: float = 0) -> dict[str, list[Floats]]:
         """What every head says of each text of a sheet: a number, one a class, or one a token and class."""
-        self.model.eval()
+        return self.answers_of(sheet, self.readings(sheet, most_bytes))
+
+    @torch.inference_mode()
+    def readings(self, sheet: Sheet, most_bytes: float = 0) -> Iterator[tuple[Rows, Read]]:
+        """The texts of a sheet through the language model, some rows at a time."""
         self.text.eval()
         states = sheet.states(self.loaded, self.text.stack.taps, self.token_budget, most_bytes)
-        found: dict[str, list[Floats]] = {}
         for rows in sheet.parts(np.arange(len(sheet)), self.token_budget, together=False):
-            made = read(self.text, states, rows, sheet, self.model.reads_tokens)
+            yield rows, read(self.text, states, rows, sheet, self.model.reads_tokens)
+
+    @torch.inference_mode()
+    def answers_of(self, sheet: Sheet, readings: Iterable[tuple[Rows, Read]]) -> dict[str, list[Floats]]:
+        """What the heads make of texts that the language model has read."""
+        self.model.eval()
+        found: dict[str, list[Floats]] = {}
+        for rows, made in readings:
             for name, values in self.model.predictions(made, sheet, rows).items():
                 one = found.setdefault(name, [np.zeros(0, dtype=np.float32)] * len(sheet))
                 for row, value in zip(rows, values.float().numpy(), strict=True):
                     one[row] = value
         return found
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """Changes whenever a trained weight of the language model does."""
+        return tuple(weight._version for _, weight in self.text.opened())
 
     def save(self, folder: Path, data_hash: str) -> None:
         """Write what was trained as safetensors and JSON with their hashes, all or nothing."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from genre.heads import Head, LabelFacts
 from genre.metrics import Predictions
 from genre.sheets import IGNORED, Rows, Sheet
-from genre.textmodel import TrainedTexts
+from genre.textmodel import Read, TrainedTexts
 from genre.types import Floats, Ints
 from genre.validation import WATCHED, Measure, mean_of
 
@@ -22,16 +24,25 @@ class TextValidation:
         self.sheet, self.most_bytes = sheet.take(rows), most_bytes
         names = [f"{name}.{WATCHED[head.predicts]}" for name, head in heads.items() if head.predicts in WATCHED]
         self.measures = [Measure.of(name) for name in dict.fromkeys([metric, *names])]
+        self._read: tuple[tuple[int, ...], list[tuple[Rows, Read]]] | None = None
 
     def measure(self, model: TrainedTexts) -> dict[str, float]:
         """Value of every watched measure."""
-        answers = model.answers(self.sheet, self.most_bytes)
+        answers = model.answers_of(self.sheet, self._readings(model))
         results = {}
         for one in self.measures:
             assert one.head is not None
             outcome = judged(model.heads[one.head], one.head, self.sheet, answers[one.head], model.model.labels)
             results[one.name] = mean_of(one, outcome)
         return results
+
+    def _readings(self, model: TrainedTexts) -> Iterable[tuple[Rows, Read]]:
+        """The texts as the language model reads them; kept while it is held still, if a vector each is enough."""
+        if model.model.reads_tokens:
+            return model.readings(self.sheet, self.most_bytes)
+        if self._read is None or self._read[0] != model.version:
+            self._read = model.version, list(model.readings(self.sheet, self.most_bytes))
+        return self._read[1]
 
 
 MOST_TEXTS = 5000

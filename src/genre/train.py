@@ -14,13 +14,14 @@ from torch import Tensor
 
 from genre import checkpoint
 from genre.checkpoint import Progress, set_weights, weights_of
-from genre.config import Config
+from genre.config import Config, TrainSection
 from genre.curves import Curves
 from genre.data import PARTS, Dataset, Log
 from genre.errors import GenreError
 from genre.files import digest, write_json
-from genre.fitting import PHASES, Fitter, Phase
+from genre.fitting import Fitter, Phase
 from genre.heads import Head
+from genre.labels import CHOSEN
 from genre.model import labels_of
 from genre.progress import progress as progress_bar
 from genre.run import Run
@@ -51,26 +52,31 @@ class Training:
         self.measure = Measure.of(config.train.early_stopping.metric)
         self.fitter: Fitter | TextFitter
         self.validation: Any
-        if config.model.formulation.reads == "items":
-            _check_labels(config.model.heads, labels_of(log.parts("train"), config.model.heads))
+        heads, reads = config.model.heads, config.model.formulation.reads
+        # Of a cross model the negatives are drawn later, and with them the zeros of what was chosen.
+        early = {name: head for name, head in heads.items() if reads != "pairs" or head.label != CHOSEN}
+        _check_labels(heads, labels_of(log.parts("train"), early))
+        if reads == "items":
+            _refuse_text_settings(config.train)
             self.fitter = Fitter(config, data)
-            self.validation = Validation(log, config.model.heads, self.measure.name, seed=config.seed)
+            self.validation = Validation(log, heads, self.measure.name, seed=config.seed)
         else:
             self.fitter = TextFitter(config, data)
-            _check_labels(config.model.heads, self.fitter.sheet.labels)
+            _check_labels(heads, self.fitter.sheet.labels)
             valid, room = self.fitter.maker.part("valid"), self.fitter.most_bytes
-            self.validation = TextValidation(valid, config.model.heads, self.measure.name, room, config.seed)
+            self.validation = TextValidation(valid, heads, self.measure.name, room, config.seed)
         self.saved = folder / "checkpoint"
 
     def run(self) -> None:
-        """Both phases, then the files that later stages read."""
+        """All phases, then the files that later stages read."""
         stood = checkpoint.load_progress(self.saved, self.key)
         progress = stood or Progress()
         with Curves(self.folder, progress.curves) as curves:
-            for phase in self.fitter.phases():
-                if stood is None or PHASES.index(phase) > PHASES.index(progress.phase):
+            phases = self.fitter.phases()
+            for phase in phases:
+                if stood is None:
                     progress.phase, progress.epoch, progress.best_epoch, progress.best = phase, 0, 0, None
-                elif PHASES.index(phase) < PHASES.index(progress.phase):
+                elif phases.index(phase) < phases.index(progress.phase):
                     continue
                 self._phase(progress, curves, resume=stood is not None and stood.phase == phase)
                 stood = None
@@ -109,12 +115,17 @@ class Training:
             losses = self.fitter.epoch(progress.phase, progress.epoch, steppers, advance)
         if not all(math.isfinite(loss) for loss in losses.values()):
             raise GenreError(f"the loss is no longer finite in epoch {progress.epoch} ({losses}); lower train.lr")
-        results = self.validation.measure(self.fitter.trained())
+        # The heads cannot answer yet from what a contrastive start makes of the texts, so nothing is chosen there.
+        judged = progress.phase != "contrast"
+        results = self.validation.measure(self.fitter.trained()) if judged else {}
         progress.seconds += time.perf_counter() - started
         row = {"phase": progress.phase, "epoch": progress.epoch, "seconds": round(progress.seconds, 3)}
         row |= {f"loss/{name}": loss for name, loss in losses.items()}
         row |= {f"valid/{name}": value for name, value in results.items()}
         curves.add(row)
+        if not judged:
+            progress.best_epoch = progress.epoch
+            return weights_of(self.fitter)
         signed = self._signed(results)
         if progress.best is None or signed > progress.best:
             progress.best, progress.best_epoch = signed, progress.epoch
@@ -148,8 +159,19 @@ class Training:
             "parameters_in_graph": sum(p.numel() for m in modules for p in m.parameters()),
             "interactions": fitter.n_interactions,
             "threads": torch.get_num_threads(),
+            **(fitter.costs() if isinstance(fitter, TextFitter) else {}),
         }
         write_json(self.folder / "training.json", facts)
+
+
+def _refuse_text_settings(train: TrainSection) -> None:
+    """Raise `GenreError` for a setting that is about texts which are read row by row."""
+    settings = ("shots", "contrastive_start", "perturb", "temperature")
+    if given := [name for name in settings if getattr(train, name)]:
+        raise GenreError(
+            f"train.{given[0]} works on the texts of rows or pairs, and model.formulation is two_tower, which reads "
+            "items; take text or cross, or leave it out"
+        )
 
 
 def _check(log: Log) -> None:
