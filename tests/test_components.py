@@ -447,3 +447,42 @@ def test_backbone_loads(name: str, tmp_path: Path):
     assert (shape.depth, shape.causal) == (len(loaded.layers), loaded.anatomy.causal)
     assert shape.tokenizer.exists()
     assert (loaded.vocabulary is not None) == shape.causal
+
+
+@pytest.mark.parametrize("name", of("optimizers"))
+def test_optimizer(name: str):
+    import torch
+    from torch import nn
+
+    torch.manual_seed(0)
+    weights = [nn.Parameter(torch.randn(shape)) for shape in ((6, 4), (6, 4), (4,), (5, 4), (6, 4))]
+    still, matrix, vector, table, idle = weights
+    groups = [
+        {"params": [still], "lr": 0.0, "weight_decay": 0.1, "table": False},
+        {"params": [matrix, idle], "lr": 0.02, "weight_decay": 0.1, "table": False},
+        {"params": [vector], "lr": 0.02, "weight_decay": 0.0, "table": False},
+        {"params": [table], "lr": 0.02, "weight_decay": 0.0, "table": True},
+    ]
+    optimizer = Slot("optimizers").build(name).make(groups)
+    before = [weight.detach().clone() for weight in weights]
+
+    def loss() -> torch.Tensor:
+        return (still + matrix).square().mean() + vector.square().mean() + table[:3].square().mean()
+
+    first = float(loss().detach())
+    for _ in range(50):
+        loss().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    moved = [not torch.equal(a, b) for a, b in zip(before, weights, strict=True)]
+    assert moved == [False, True, True, True, False], "by its own rate, and where there is a gradient"
+    assert torch.equal(before[3][3:], table[3:]), "rows that did not occur stay"
+    assert float(loss().detach()) < 0.9 * first
+    assert {id(p) for group in optimizer.param_groups for p in group["params"]} == {id(p) for p in weights}
+    for entry in optimizer.state_dict()["state"].values():
+        assert all(value is None or isinstance(value, (torch.Tensor, int, float)) for value in entry.values())
+    size = float(matrix.detach().norm())
+    for _ in range(200):
+        matrix.grad = torch.zeros_like(matrix)
+        optimizer.step()
+    assert float(matrix.detach().norm()) < size, "the weights decay"

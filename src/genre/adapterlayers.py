@@ -83,6 +83,9 @@ class RankSchedule:
         """See `Tuning.after_step`."""
         self.config.total_step = most
         self.config.tinit, self.config.tfinal = max(1, round(self.start * most)), round(self.end * most)
+        if not self.allocator.exp_avg_ipt:
+            # In a training of very few steps the ranks are due before the allocator has looked at any.
+            self.allocator.update_ipt(self.stack)
         self.allocator.update_and_allocate(self.stack, step)
 
     def state(self) -> dict[str, Tensor]:

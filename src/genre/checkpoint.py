@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -69,11 +68,12 @@ def save(
     with replacing_folder(folder) as aside:
         save_file(weights_of(fitter), aside / "weights.safetensors")
         save_file(best, aside / "best.safetensors")
+        facts: dict[str, Any] = {}
         for name, stepper in steppers.items():
-            save_file(_optimizer_tensors(stepper), aside / f"{name}.safetensors")
+            tensors, facts[name] = stepper.state()
+            save_file(tensors, aside / f"{name}.safetensors")
         save_file(fitter.tuning.state(), aside / "adapter.safetensors")
-        schedules = {name: stepper.schedule.last_epoch for name, stepper in steppers.items()}
-        text = json.dumps({"progress": asdict(progress), "schedules": schedules})
+        text = json.dumps({"progress": asdict(progress), "steppers": facts})
         (aside / "progress.json").write_text(text, encoding="utf-8")
         seal(aside, FORMAT, key=key)
 
@@ -88,18 +88,10 @@ def load_progress(folder: Path, key: str) -> Progress | None:
 
 
 def restore(folder: Path, fitter: Fitter | TextFitter, steppers: dict[str, Stepper]) -> dict[str, Tensor]:
-    """Put weights, optimizers and schedules back; returns the best weights so far."""
+    """Put weights, optimizers, schedules and averages back; returns the best weights so far."""
     set_weights(fitter, load_file(folder / "weights.safetensors"))
-    if progress_phase(folder) == "finetune":
-        fitter.settle()
     fitter.tuning.restore(load_file(folder / "adapter.safetensors"))
-    schedules = json.loads((folder / "progress.json").read_text(encoding="utf-8"))["schedules"]
+    facts = json.loads((folder / "progress.json").read_text(encoding="utf-8"))["steppers"]
     for name, stepper in steppers.items():
-        _set_optimizer(stepper, load_file(folder / f"{name}.safetensors"))
-        _set_schedule(stepper, schedules[name])
+        stepper.restore(load_file(folder / f"{name}.safetensors"), facts[name])
     return load_file(folder / "best.safetensors")
-
-
-def progress_phase(folder: Path) -> Phase:
-    """The phase that a checkpoint was written in."""
-    return json.loads((folder / "progress.json").read_text(encoding="utf-8"))["progress"]["phase"]

@@ -165,10 +165,10 @@ class TrainSection:
     apart; the heads then warm up again. For `text` with few shots and a binary or multiclass head, whose first is meant
     (SetFit, Tunstall et al. 2022, https://arxiv.org/abs/2209.11055); more fit the classes closer. 0 for none."""
     perturb: Annotated[Perturbation, Slot("perturbations")] | None = None
-    """Adversarial or consistency training while the language model learns, for `text` and `cross`; none for none."""
+    """Adversarial or consistency training while the language model learns, for `text` and `cross`; none as a rule."""
     temperature: Annotated[float, Field(ge=1)] | None = None
-    """Evens out the datasets of a `union`, for `text` and `cross`: rows are drawn in proportion to the size of theirs to
-    the power of 1 / temperature; 1 draws by size, larger ones more evenly. None reads every row once an epoch."""
+    """Evens out the datasets of a `union`, for `text` and `cross`: a dataset's share of the rows of an epoch goes with
+    its size to the power of 1 / temperature; 1 keeps sizes, larger is more even. None reads every row once an epoch."""
     checkpoint_every: PositiveInt = 1
     """Epochs between checkpoints to resume from."""
 

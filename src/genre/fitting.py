@@ -19,7 +19,7 @@ from genre.data import Dataset, Log
 from genre.itemtexts import ItemTexts, Leaf
 from genre.model import Facts, MultiTaskModel, TrainedModel, labels_of, language_of
 from genre.stack import Tuning
-from genre.stepping import Stepper
+from genre.stepping import Stepper, tables_of
 from genre.textencoder import TextEncoder, build, load
 
 Phase = Literal["warmup", "finetune", "contrast", "heads"]
@@ -41,7 +41,7 @@ class Fitter:
         hidden, language = 0, None
         if section.text:
             loaded = load(section.backbone)
-            self.text, self.tuning = build(section, loaded)
+            self.text, self.tuning = build(section, loaded, self.train)
             views = [view for head in section.heads.values() if (view := getattr(head, "view", ""))]
             self.texts = ItemTexts.of(section, loaded, self.text, data, views[:1], self.train.token_budget)
             hidden, language = loaded.hidden_size, language_of(loaded)
@@ -76,7 +76,8 @@ class Fitter:
         steps = self.most_epochs(phase) * self.steps_per_epoch()
         rates = self.train.lr
         rest = rates.rest if phase == "warmup" else rates.rest_finetune
-        made = {"rest": Stepper.over(self.model.named_parameters(), rest, steps, self.train)}
+        named, tables = self.model.named_parameters(), tables_of(self.model)
+        made = {"rest": Stepper.over(named, rest, steps, self.train, tables=tables)}
         if phase == "finetune" and self.text is not None:
             rounds = math.ceil(steps / self.train.steps_per_round)
             made["backbone"] = Stepper.over(self.text.opened(), rates.backbone, rounds, self.train, self.tuning)
@@ -96,8 +97,6 @@ class Fitter:
                 for name, loss in losses.items():
                     totals[name] += loss
             advance(len(batches))
-        if phase == "finetune":
-            self.settle()
         means = {name: total / steps for name, total in totals.items()}
         self.model.balance.epoch_done(means)
         return means

@@ -28,7 +28,7 @@ class Together(Optimizer):
         self._share()
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> Any:
         """Step each. There is no closure to call, as none of them evaluates the loss again."""
         assert closure is None
         for part in self.parts:

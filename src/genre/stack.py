@@ -62,12 +62,14 @@ class Stack(nn.Module):
         self.prompt = self.prefix = self.ladder = None
         self.checkpointing = False
         """Whether a layer's inner values are computed anew for the backward pass: less memory, a third more time."""
+        self.precision = torch.float32
+        """Numbers in which it computes while it is trained; what it returns is float32."""
         self.closed = 0
         """Layers, from the lowest, that get no gradient for now."""
         self.noisy = False
         """Whether the language model's own dropout is on while training."""
         self.requires_grad_(False)
-        self._pretrained = set(self.modules())
+        self._pretrained = set(self.modules()) - {self}
 
     def train(self, mode: bool = True) -> Stack:
         """Switches what an adapter has put in, and the language model's own dropout if it is `noisy`."""
@@ -76,6 +78,13 @@ class Stack(nn.Module):
         return self
 
     def forward(self, states: Tensor, real: Tensor | None) -> Tensor:
+        if not self.training or self.precision == torch.float32:
+            return self._through(states, real)
+        # A cast weight is not kept: what is computed anew for the backward pass would not find it.
+        with torch.autocast(states.device.type, self.precision, cache_enabled=False):
+            return self._through(states, real).float()
+
+    def _through(self, states: Tensor, real: Tensor | None) -> Tensor:
         if self.ladder is not None:
             states = self.ladder(states, real)
         added = 0
@@ -128,6 +137,12 @@ class Stack(nn.Module):
     def depth(self) -> int:
         """Layers of the whole language model."""
         return len(self.anatomy.layers)
+
+
+def computes_bfloat16() -> bool:
+    """Whether the processor has instructions for bfloat16; without them it works, slower than float32."""
+    known = getattr(torch.cpu, "get_capabilities", None)  # not there in older versions, which then say nothing
+    return known is None or any(known().get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def _shared(module: Any) -> Any:

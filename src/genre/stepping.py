@@ -50,7 +50,7 @@ class Stepper:
         steps: int,
         train: TrainSection,
         tuning: Tuning | None = None,
-        tables: Collection[nn.Parameter] = (),
+        tables: Collection[Tensor] = (),
     ) -> Stepper:
         """Matrices decay, vectors (biases, norms) do not; rates rise for ``lr_warmup`` of the steps, then fall."""
         parameters, groups = [], defaultdict(list)
@@ -95,7 +95,7 @@ class Stepper:
                     numbers[f"{number}.{name}"] = value
         facts: dict[str, Any] = {"steps": self.schedule.last_epoch, "numbers": numbers}
         if self.average is not None:
-            tensors |= {f"average.{i}": mean.contiguous() for i, mean in enumerate(self.average.means)}
+            tensors |= {f"average.{i}": mean.clone().contiguous() for i, mean in enumerate(self.average.means)}
             facts["averaged"] = self.average.steps
         return tensors, facts
 
@@ -130,7 +130,7 @@ def _factor(shape: Callable[[float], float], rise: int, steps: int) -> Callable[
     return factor
 
 
-def tables_of(module: nn.Module) -> list[nn.Parameter]:
+def tables_of(module: nn.Module) -> list[Tensor]:
     """The parameters of a module that are tables, see `genre.optimizers.Group`."""
     return [part.weight for part in module.modules() if isinstance(part, nn.Embedding)]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from genre.backbones import Backbone, Loaded
-from genre.config import ModelSection
+from genre.config import ModelSection, TrainSection
 from genre.hidden import PassingStates, States, hidden_states, tokenize
 from genre.layers import AttentionPooling, FirstPooling, LastPooling, MeanPooling
 from genre.stack import Stack, Tuning
@@ -94,12 +94,17 @@ def load(backbone: Backbone) -> Loaded:
     return backbone.load()
 
 
-def build(section: ModelSection, loaded: Loaded) -> tuple[TextEncoder, Tuning]:
-    """The text encoder that ``section`` describes, its adapter applied, and what that asks of the training loop."""
+def build(section: ModelSection, loaded: Loaded, train: TrainSection | None = None) -> tuple[TextEncoder, Tuning]:
+    """The text encoder that ``section`` describes, its adapter applied, and what that asks of the training loop.
+
+    ``train`` says how it computes while it learns.
+    """
     stack = Stack(loaded, section.adapter.taps(len(loaded.layers)))
     tuning = section.adapter.apply(stack)
     # An item's vector is shared by the steps of a round, so there the language model makes no noise of its own.
     stack.noisy = section.formulation.reads != "items"
+    if train is not None:
+        stack.checkpointing, stack.precision = train.checkpointing, getattr(torch, train.precision)
     return TextEncoder(stack, section.pooling, unit=section.formulation.reads == "items"), tuning
 
 

@@ -20,10 +20,9 @@ from genre.heads import Examples, Head, LabelFacts
 from genre.model import label_facts, language_of
 from genre.perturbations import Pass, Perturbation, Reading, Said
 from genre.sheets import IGNORED, SOURCE, Rows, SheetMaker
-from genre.stepping import Stepper
+from genre.stepping import Stepper, tables_of
 from genre.textencoder import build, load
-from genre.textmodel import Read, TextTaskModel, TrainedTexts, read
-
+from genre.textmodel import Read, TextTaskModel, TrainedTexts, read, read_states
 
 LEARNING: tuple[Phase, ...] = ("contrast", "finetune")
 """The phases in which the language model learns."""
@@ -37,7 +36,7 @@ class TextFitter:
         section = config.model
         self.config, self.section, self.train = config, section, config.train
         self.loaded = load(section.backbone)
-        self.text, self.tuning = build(section, self.loaded)
+        self.text, self.tuning = build(section, self.loaded, self.train)
         self.maker = SheetMaker(section, self.loaded, data, config.seed, self.train.shots)
         self.sheet = self.maker.part("train")
         if not len(self.sheet):
@@ -91,7 +90,9 @@ class TextFitter:
         found: list[Phase] = ["warmup"]
         if self.train.contrastive_start:
             found += ["contrast", "heads"]
-        return [*found, "finetune"] if self.text.trainable and self.train.epochs > 0 else found
+        if self.text.trainable and self.train.epochs > 0:
+            found.append("finetune")
+        return found
 
     def most_epochs(self, phase: Phase) -> int:
         """Epochs after which the phase ends at the latest."""
@@ -112,7 +113,8 @@ class TextFitter:
             tuning = replace(self.tuning, after_step=None)
             return {"backbone": Stepper.over(self.text.opened(), rates.backbone, steps, self.train, tuning)}
         rest = rates.rest_finetune if phase == "finetune" else rates.rest
-        made = {"rest": Stepper.over(self.model.named_parameters(), rest, steps, self.train)}
+        named, tables = self.model.named_parameters(), tables_of(self.model)
+        made = {"rest": Stepper.over(named, rest, steps, self.train, tables=tables)}
         if phase == "finetune":
             made["backbone"] = Stepper.over(self.text.opened(), rates.backbone, steps, self.train, self.tuning)
         return made

@@ -25,6 +25,8 @@ from genre.labels import CHOSEN
 from genre.model import labels_of
 from genre.progress import progress as progress_bar
 from genre.run import Run
+from genre.stack import computes_bfloat16
+from genre.stepping import averaged
 from genre.textfitting import TextFitter
 from genre.textvalidation import TextValidation
 from genre.types import Floats
@@ -69,6 +71,8 @@ class Training:
 
     def run(self) -> None:
         """All phases, then the files that later stages read."""
+        if self.config.train.precision == "bfloat16" and not computes_bfloat16():
+            print("train.precision: this processor has no bfloat16 instructions, so float32 would be faster")
         stood = checkpoint.load_progress(self.saved, self.key)
         progress = stood or Progress()
         with Curves(self.folder, progress.curves) as curves:
@@ -115,6 +119,20 @@ class Training:
             losses = self.fitter.epoch(progress.phase, progress.epoch, steppers, advance)
         if not all(math.isfinite(loss) for loss in losses.values()):
             raise GenreError(f"the loss is no longer finite in epoch {progress.epoch} ({losses}); lower train.lr")
+        with averaged(steppers.values()):
+            if progress.phase == "finetune":
+                self.fitter.settle()
+            return self._judged(progress, curves, losses, best, started)
+
+    def _judged(
+        self,
+        progress: Progress,
+        curves: Curves,
+        losses: dict[str, float],
+        best: dict[str, Tensor],
+        started: float,
+    ) -> dict[str, Tensor]:
+        """Measure an epoch; the best weights so far."""
         # The heads cannot answer yet from what a contrastive start makes of the texts, so nothing is chosen there.
         judged = progress.phase != "contrast"
         results = self.validation.measure(self.fitter.trained()) if judged else {}

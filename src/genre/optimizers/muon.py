@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 class Muon:
     """The mean gradient of a matrix made orthogonal, so that rare directions are learned as fast as common ones.
 
-    Vectors and tables are left to AdamW; steps are scaled to the size of AdamW's, so its rates carry over. Half its
-    memory and often fewer steps in pre-training; what a model was pre-trained with by AdamW may be tuned better by it.
+    Vectors and tables are left to AdamW; steps are scaled to the size of AdamW's, so its rates are where to begin. Half
+    its memory, and fewer steps in pre-training, but each step costs matrix products of its own, and a model that was
+    pre-trained by AdamW may be fine-tuned better by `adamw`: worth a try with ``full`` and large batches.
     Jordan et al. (2024), https://kellerjordan.github.io/posts/muon/; scaled as in Liu et al., Muon is Scalable for LLM
     Training (2025), https://arxiv.org/abs/2502.16982; by torch.
     """
@@ -50,6 +51,6 @@ class Muon:
 
 
 def _part(group: Group, matrices: bool) -> Group:
-    """The group's matrices, or its other weights."""
-    chosen = [p for p in group["params"] if (p.ndim == 2 and not group["table"]) == matrices]
+    """The group's matrices, or its other weights: also those of one row or column, which has one direction."""
+    chosen = [p for p in group["params"] if (p.ndim == 2 and min(p.shape) > 1 and not group["table"]) == matrices]
     return {**group, "params": chosen}

@@ -23,7 +23,7 @@ class Fgm:
     layers rather than word vectors, so that the layers below are still computed once.
     """
 
-    epsilon: PositiveFloat = 0.05
+    epsilon: PositiveFloat = 0.02
     """How far a text is moved, as a share of the length of its states; larger asks for more robustness, until what was
     moved no longer means what it did."""
     norm: Literal["l2", "sign"] = "l2"

@@ -24,9 +24,9 @@ class Freelb:
 
     steps: Annotated[int, Field(ge=2)] = 3
     """Places read, the random one first; more find worse ones and take time and memory in proportion."""
-    step: PositiveFloat = 0.03
+    step: PositiveFloat = 0.01
     """Length of a step, as a share of the length of a text's states; larger reaches the bound sooner."""
-    epsilon: PositiveFloat = 0.06
+    epsilon: PositiveFloat = 0.02
     """How far from its own states a text is moved at most, in the same measure; larger asks for more robustness."""
 
     @property
