@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import math
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from pydantic import TypeAdapter
 
 from genre.component import Slot, describe, find, kinds, name_of, names
 from genre.data import PARTS, UNUSED, Dataset, Histories, Log
+from genre.errors import GenreError
+from genre.heads import Examples, LabelFacts, Language, Tokens
 from genre.metrics import Predictions, Ranking
 from genre.ranking import ranks, top_lists
 from genre.settings import settings
@@ -263,9 +266,8 @@ def ranking(scores: np.ndarray, targets: list[np.ndarray]) -> Ranking:
     return Ranking(ranks(scores, allowed, targets), candidates, top_lists(scores, allowed, 50), counts, text_vectors(n))
 
 
-METRICS = {
-    need: [n for n in of("metrics") if find("metrics", n).needs == need] for need in ("ranking", "binary", "regression")
-}
+NEEDS = ("ranking", "binary", "regression", "multiclass", "tokens", "text")
+METRICS = {need: [n for n in of("metrics") if find("metrics", n).needs == need] for need in NEEDS}
 
 
 @pytest.mark.parametrize("name", METRICS["ranking"])
@@ -300,21 +302,43 @@ def test_ranking_metric_has_no_value_where_nothing_is_relevant(name: str):
         assert np.isfinite(values[1:]).all() if values.shape else np.isfinite(values)
 
 
-@pytest.mark.parametrize("name", METRICS["binary"] + METRICS["regression"])
+CLASSES = np.array([1, 2, 4, 5], dtype=np.float32)
+
+
+def label_outcomes(needs: str) -> tuple[Predictions, Predictions]:
+    """What is nearly right of 200 rows, and what is guessed."""
+    rng = np.random.default_rng(2)
+    truth = {
+        "binary": rng.random(200) < 0.4,
+        "regression": rng.integers(1, 6, 200),
+        "multiclass": rng.choice(CLASSES, 200),
+        "tokens": np.tile([0, 1, 2, 0, 3], 40),
+        "text": np.ones(200),
+    }[needs].astype(np.float32)
+    right = (truth[:, None] == CLASSES).astype(np.float32)
+    good, bad = {
+        "binary": lambda: (truth.clip(0.02, 0.98), rng.random(200)),
+        "regression": lambda: (truth + 0.1, rng.integers(1, 6, 200)),
+        "multiclass": lambda: (0.9 * right + 0.025, rng.dirichlet(np.ones(4), 200)),
+        "tokens": lambda: (np.where(rng.random(200) < 0.9, truth, 0), rng.integers(0, 5, 200)),
+        "text": lambda: (-rng.random(200), -5 * rng.random(200)),
+    }[needs]()
+    group, classes = np.repeat(np.arange(20), 10).astype(np.int32), CLASSES if needs == "multiclass" else None
+    one, other = (Predictions(truth, said.astype(np.float32), group, classes) for said in (good, bad))
+    return one, other
+
+
+@pytest.mark.parametrize("name", [name for need in NEEDS[1:] for name in METRICS[need]])
 def test_label_metric(name: str):
     metric = Slot("metrics").build(name)
-    rng = np.random.default_rng(2)
-    binary = metric.needs == "binary"
-    truth = (rng.random(200) < 0.4 if binary else rng.integers(1, 6, 200)).astype(np.float32)
-    good = np.clip(truth, 0.02, 0.98) if binary else truth + 0.1
-    bad = rng.random(200) if binary else rng.integers(1, 6, 200)
-    group = np.repeat(np.arange(20), 10).astype(np.int32)
-    results = [metric.measure(Predictions(truth, p.astype(np.float32), group)) for p in (good, bad)]
+    good, bad = label_outcomes(metric.needs)
+    results = [metric.measure(one) for one in (good, bad)]
     assert set(results[0]) == {name}
     assert metric.larger_is_better is not None
     means = [float(np.nanmean(one[name])) for one in results]
     assert (means[0] > means[1]) == metric.larger_is_better
-    assert np.isnan(np.asarray(metric.measure(Predictions(truth[:0], truth[:0], group[:0]))[name])).all()
+    empty = Predictions(good.truth[:0], good.prediction[:0], good.group[:0], good.classes)
+    assert np.isnan(np.asarray(metric.measure(empty)[name])).all()
 
 
 @pytest.mark.parametrize("name", of("users"))
@@ -345,14 +369,224 @@ def test_user_encoder(name: str):
 def test_balancer(name: str):
     import torch
 
-    module = Slot("balancers").build(name).build({"a": 1.0, "b": 0.5})
-    losses = {head: torch.tensor(value, requires_grad=True) for head, value in (("a", 2.0), ("b", 3.0))}
-    total = module(losses)
-    assert total.shape == ()
-    total.backward()
-    gradients = {head: loss.grad for head, loss in losses.items()}
-    assert all(g is not None and g > 0 for g in gradients.values())
-    assert gradients["a"] == 2 * gradients["b"], "the weights of the configuration count"
+    torch.manual_seed(0)
+    weights = {"a": 1.0, "b": 0.5}
+    module = Slot("balancers").build(name).build(weights)
+    shared = [torch.randn(3, 2, requires_grad=True), torch.randn(4, requires_grad=True)]
+    alone, held = torch.randn(2, requires_grad=True), torch.ones(3, 2)
+
+    def losses() -> dict[str, torch.Tensor]:
+        """Of ``b`` the second shared leaf is no part; ``alone`` is a part of ``a`` only."""
+        both = shared[0].square().sum()
+        return {"a": both + shared[1].sum() + (3 * alone).sum(), "b": 2 * both}
+
+    shared[0].grad = held.clone()
+    module.backward(losses(), shared)
+    assert shared[0].grad is not None
+    torch.testing.assert_close(shared[0].grad - held, 2 * (shared[0].grad - held) / 2)
+    plain = {"a": 2 * shared[0], "b": 4 * shared[0]}
+    taken = shared[0].grad - held
+    torch.testing.assert_close(
+        taken, sum(weights[head] * one for head, one in plain.items()), msg="they do not pull apart"
+    )
+    torch.testing.assert_close(shared[1].grad, torch.ones(4))
+    torch.testing.assert_close(alone.grad, torch.full((2,), 3.0))
+
+    before = [leaf.grad.clone() for leaf in shared if leaf.grad is not None]
+    module.backward({head: loss * 0.0 for head, loss in losses().items()}, shared)
+    for leaf, grad in zip(shared, before, strict=True):
+        torch.testing.assert_close(leaf.grad, grad, msg="losses of zero change nothing")
+
+    for epoch in range(3):
+        module.epoch_done({"a": 2.0 - epoch / 4, "b": 0.0})
+        module.backward(losses(), shared)
+    other = Slot("balancers").build(name).build(weights)
+    other.load_state_dict(module.state_dict())
+    made = []
+    for one in (module, other):
+        for leaf in shared:
+            leaf.grad = None
+        torch.manual_seed(1)
+        one.backward(losses(), shared)
+        made.append([leaf.grad for leaf in shared])
+    torch.testing.assert_close(made[0], made[1], rtol=0, atol=0, msg="what it goes on from is in its state")
+    assert all(torch.isfinite(grad).all() for grad in made[0])
+
+
+@pytest.mark.parametrize("name", of("towers"))
+def test_towers(name: str):
+    import torch
+
+    torch.manual_seed(0)
+    towers = Slot("towers").build(name)
+    tasks = ["type", "items"]
+    module = towers.build(12, 8, tasks)
+    features = torch.randn(5, 12, requires_grad=True)
+    given = module(features)
+    assert list(given) == tasks
+    width = towers.width_of(12, 8)
+    assert all(one.shape == (5, width) and torch.isfinite(one).all() for one in given.values())
+    for row in range(5):
+        torch.testing.assert_close(module(features[row : row + 1])["type"][0], given["type"][row])
+    (given["type"] * torch.randn(5, width)).sum().backward()
+    assert features.grad is not None
+    assert (features.grad.abs().sum(-1) > 0).all()
+    assert torch.equal(module(features[:0])["items"], torch.zeros(0, width))
+    assert towers.build(12, 8, [])(features) == {}
+    names = [key for key, _ in module.named_parameters()]
+    assert not names or any("task_items" in key for key in names), "a task may be called as it likes"
+
+
+WORDS_KNOWN = ["yes", "no", *[f"word{i}" for i in range(28)]]
+WIDTH = 16
+
+
+def language() -> Language:
+    """Thirty words, each a token."""
+    import torch
+
+    vectors = torch.randn(len(WORDS_KNOWN), WIDTH, generator=torch.Generator().manual_seed(5))
+    return Language(WIDTH, vectors, lambda text: [WORDS_KNOWN.index(word) for word in text.split()])
+
+
+def label_of(predicts: str, scores: Any) -> tuple[Any, LabelFacts]:
+    """A label that the scores of some rows decide, on a scale of its own, and its facts."""
+    import torch
+
+    steps = (scores[:, None] > torch.tensor([-0.7, 0.0, 0.7])).sum(1)
+    labels = (scores > 0).float() if predicts == "binary" else torch.from_numpy(CLASSES)[steps]
+    classes, counts = labels.unique(return_counts=True)
+    values = classes.tolist(), counts.tolist()
+    return labels, LabelFacts(float(labels.mean()), float(labels.std()), tuple(values[0]), tuple(values[1]), ("thing",))
+
+
+def asked(head: Any, m: int = 64) -> tuple[Examples, LabelFacts]:
+    """Examples that hold what a head reads and nothing else that it could do without; every leaf collects a gradient."""
+    import torch
+
+    made = torch.Generator().manual_seed(3)
+    features = torch.randn(m, WIDTH, generator=made)
+    labels, facts = label_of(head.predicts, features[:, 0])
+    examples = Examples(labels, features, torch.arange(m) // 8)
+    if head.reads == "features":
+        features.requires_grad_()
+    if head.reads == "vectors":
+        items = torch.randn(m, WIDTH, generator=made)
+        examples.users, examples.items = features.requires_grad_(), items.requires_grad_()
+        examples.positive, examples.target = torch.ones(m, dtype=torch.bool), torch.arange(m)
+        examples.candidates, examples.views, examples.log_q = items, items.detach().flip(1), torch.zeros(m)
+        examples.labels, examples.seen = torch.full((m,), torch.nan), torch.zeros(m, m, dtype=torch.bool)
+    if head.reads == "tokens":
+        states = torch.randn(m, 6, WIDTH, generator=made)
+        number = (states[..., 0] > 0).long() + (states[..., 0] > 0.8).long()
+        number[:, 4:] = -100
+        examples.tokens = Tokens(states.requires_grad_(), number)
+    return examples, facts
+
+
+def leaves(examples: Examples) -> list[Any]:
+    known = [examples.features, examples.users, examples.items]
+    known.append(None if examples.tokens is None else examples.tokens.states)
+    return list({id(one): one for one in known if one is not None and one.requires_grad}.values())
+
+
+def silent(examples: Examples) -> Examples:
+    """The same rows, of which nothing is known."""
+    import torch
+
+    tokens = examples.tokens
+    if tokens is not None:
+        tokens = Tokens(tokens.states, torch.full_like(tokens.labels, -100))
+    nothing, none = torch.full_like(examples.labels, torch.nan), torch.full_like(examples.group, -1)
+    positive = None if examples.positive is None else torch.zeros_like(examples.positive)
+    return replace(examples, labels=nothing, group=none, positive=positive, tokens=tokens)
+
+
+@pytest.mark.parametrize("name", of("heads"))
+def test_head(name: str):
+    import torch
+
+    torch.manual_seed(0)
+    head = Slot("heads").build(name)
+    examples, facts = asked(head)
+    module = head.build(WIDTH, facts, language())
+    loss = head.loss(module, examples)
+    assert loss.shape == ()
+    assert loss.detach() >= 0, "balancers compare losses"
+    loss.backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in module.parameters())
+    for leaf in leaves(examples):
+        assert leaf.grad is None or torch.isfinite(leaf.grad).all()
+    if head.predicts == "nothing":
+        return
+
+    nothing = head.loss(module, silent(examples))
+    assert nothing.detach() == 0
+    nothing.backward()
+    if head.reads == "features":
+        some = examples.labels.clone()
+        some[40:] = torch.nan
+        few = Examples(examples.labels[:40], examples.features[:40], examples.group[:40])
+        torch.testing.assert_close(head.loss(module, replace(examples, labels=some)), head.loss(module, few))
+
+    said = head.predict(module, examples)
+    shapes = {"multiclass": (64, len(facts.classes)), "tokens": (64, 6, 1 + 2 * len(facts.names))}
+    assert said.shape == shapes.get(head.predicts, (64,))
+    assert torch.isfinite(said).all()
+    if head.predicts == "binary":
+        assert ((said > 0) & (said < 1)).all()
+    if head.predicts in ("multiclass", "tokens"):
+        torch.testing.assert_close(said.sum(-1), torch.ones(said.shape[:-1]))
+
+    try:
+        empty = head.build(WIDTH, facts, None)
+    except GenreError:
+        assert head.reads == "tokens", "weights are put in afterwards, where a head can do without the language model"
+        return
+    empty.load_state_dict(module.state_dict())
+    torch.testing.assert_close(head.predict(empty, examples), said)
+
+
+@pytest.mark.parametrize("name", of("heads"))
+def test_head_learns(name: str):
+    import torch
+
+    torch.manual_seed(0)
+    head = Slot("heads").build(name)
+    examples, facts = asked(head)
+    module = head.build(WIDTH, facts, language())
+    learning = list(module.parameters())
+    if head.reads == "vectors" or head.predicts == "text":
+        # These judge what others make: the vectors of people and items, the states of a language model.
+        learning += leaves(examples)
+    first, before = float(head.loss(module, examples).detach()), judged(head, module, examples, facts)
+    optimizer = torch.optim.Adam(learning, lr=0.05)
+    for _ in range(150):
+        optimizer.zero_grad()
+        head.loss(module, examples).backward()
+        optimizer.step()
+    assert float(head.loss(module, examples).detach()) < 0.7 * first
+    if head.predicts != "nothing":
+        assert judged(head, module, examples, facts) > before
+
+
+def judged(head: Any, module: Any, examples: Examples, facts: LabelFacts) -> float:
+    """How good its predictions are; larger is better."""
+    import torch
+
+    with torch.no_grad():
+        said, labels = head.predict(module, examples), examples.labels
+    if head.predicts == "tokens":
+        assert examples.tokens is not None
+        known = examples.tokens.labels >= 0
+        return float((said.argmax(-1) == examples.tokens.labels)[known].float().mean())
+    if head.predicts == "multiclass":
+        return float((torch.tensor(facts.classes)[said.argmax(-1)] == labels).float().mean())
+    if head.predicts == "regression":
+        return -float((said - labels).square().mean())
+    if head.predicts == "binary":
+        return float(said[labels > 0.5].mean() - said[labels < 0.5].mean())
+    return float(said.mean())
 
 
 @pytest.mark.parametrize("kind", ["encoder", "decoder"])

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 import pytrec_eval
-from sklearn.metrics import log_loss, mean_absolute_error, roc_auc_score, root_mean_squared_error
+from scipy.stats import spearmanr
+from sklearn.metrics import (
+    accuracy_score,
+    f1_score,
+    log_loss,
+    mean_absolute_error,
+    roc_auc_score,
+    root_mean_squared_error,
+)
 
 from genre.component import Slot
 from genre.metrics import Predictions, Ranking
@@ -143,3 +151,67 @@ def test_relevant_items_that_are_no_candidates_stand_below_all_others():
     found = ranks(scores, allowed, [np.array([0, 3])])
     outcome = Ranking(found, np.array([3], dtype=np.int32), lists, counts, vectors)
     assert metric("auc").measure(outcome)["auc"].tolist() == [0.5], "one above both others, one below both"
+
+
+def test_metrics_of_classes_agree_with_scikit_learn():
+    rng = np.random.default_rng(3)
+    classes = np.array([1.0, 2.0, 4.0, 5.0], dtype=np.float32)
+    truth = rng.choice(classes, 400, p=[0.1, 0.2, 0.3, 0.4]).astype(np.float32)
+    p = rng.dirichlet(np.ones(4), 400).astype(np.float32)
+    outcome = Predictions(truth, p, np.zeros(400, dtype=np.int32), classes)
+    named = classes[p.argmax(1)]
+    assert metric("accuracy").measure(outcome)["accuracy"].mean() == pytest.approx(accuracy_score(truth, named))
+    assert metric("macro_f1").measure(outcome)["macro_f1"] == pytest.approx(f1_score(truth, named, average="macro"))
+    logs = metric("multiclass_logloss").measure(outcome)["multiclass_logloss"]
+    assert logs.mean() == pytest.approx(log_loss(truth, p, labels=classes), abs=1e-5)
+
+
+def test_a_class_that_training_lacks_is_never_right():
+    truth = np.array([1.0, 1.0, 3.0, 9.0], dtype=np.float32)
+    p = np.array([[0.9, 0.1], [0.2, 0.8], [0.9, 0.1], [0.1, 0.9]], dtype=np.float32)
+    outcome = Predictions(truth, p, np.zeros(4, dtype=np.int32), np.array([1.0, 2.0], dtype=np.float32))
+    assert metric("accuracy").measure(outcome)["accuracy"].tolist() == [1, 0, 0, 0]
+    logs = metric("multiclass_logloss").measure(outcome)["multiclass_logloss"]
+    np.testing.assert_allclose(logs, -np.log([0.9, 0.2, 1e-7, 1e-7]), rtol=1e-6)
+    # Of the class 1 one of two is found and one of two named is right; 2 is named in vain, the other two never.
+    assert metric("macro_f1").measure(outcome)["macro_f1"] == pytest.approx(np.mean([0.5, 0, 0]))
+
+
+def test_rank_correlation_agrees_with_scipy():
+    rng = np.random.default_rng(4)
+    truth, p = rng.integers(0, 5, 300).astype(np.float32), rng.random(300).round(1).astype(np.float32)
+    found = metric("spearman").measure(Predictions(truth, p, truth))["spearman"]
+    assert found == pytest.approx(spearmanr(truth, p).statistic)
+    assert np.isnan(metric("spearman").measure(Predictions(truth, np.full(300, 2.0), truth))["spearman"])
+
+
+# Class of each token: 0 outside, 1 B-name, 2 I-name, 3 B-place, 4 I-place; values by seqeval's definition, by hand.
+@pytest.mark.parametrize(
+    ("truth", "said", "text", "f1"),
+    [
+        ([0, 1, 2, 0, 3], [0, 1, 2, 0, 3], [0] * 5, 1.0),
+        ([0, 1, 2, 0, 3], [0, 1, 0, 0, 3], [0] * 5, 0.5),
+        ([1, 2, 0, 0], [3, 4, 0, 0], [0] * 4, 0.0),
+        ([1, 1, 0], [1, 2, 0], [0] * 3, 0.0),
+        ([1, 2, 0], [2, 2, 0], [0] * 3, 1.0),
+        ([1, 3, 4], [1, 4, 4], [0] * 3, 1.0),
+        ([1, 2, 3], [1, 2, 4], [0] * 3, 1.0),
+        ([1, 2, 2, 2], [1, 2, 1, 2], [0, 0, 1, 1], 1.0),
+        ([1, 2, 2, 2], [1, 2, 1, 2], [0, 0, 0, 0], 0.0),
+        ([0, 0, 1], [1, 0, 0], [0, 0, 1], 0.0),
+        ([1, 0, 1, 0, 3], [1, 0, 1, 0, 0], [0] * 5, 0.8),
+        ([0, 0], [0, 0], [0, 0], None),
+        ([0, 0], [0, 1], [0, 0], 0.0),
+        ([0, 1], [0, 0], [0, 0], 0.0),
+    ],
+)
+def test_places_count_where_both_ends_and_the_label_are_right(truth, said, text, f1):
+    outcome = Predictions(*(np.array(one, dtype=np.float32) for one in (truth, said)), np.array(text, dtype=np.int32))
+    found = metric("entity_f1").measure(outcome)["entity_f1"]
+    assert np.isnan(found) if f1 is None else found == pytest.approx(f1)
+
+
+def test_perplexity_of_a_uniform_guess_is_the_number_of_words():
+    said = np.full(7, -np.log(50.0), dtype=np.float32)
+    found = metric("perplexity").measure(Predictions(np.ones(7, dtype=np.float32), said, np.zeros(7, dtype=np.int32)))
+    assert found["perplexity"] == pytest.approx(50, rel=1e-5)

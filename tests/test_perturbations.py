@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import pyarrow.parquet as pq
 import pytest
@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 
 from genre.adversarial import apart
-from genre.component import Slot, names
+from genre.component import Slot, component, names
+from genre.heads import Examples, LabelFacts, Language
 from genre.perturbations import Pass, Reading, Said
 from genre.run import Run
 from genre.textfitting import TextFitter
+from genre.textmodel import read
 from genre.train import train
 from toyworld import circle, dataset, reviews, text_config, tiny_backbone
 
@@ -194,3 +196,43 @@ def test_pairs_are_perturbed_too(backbone, name: str):
     losses = made._backward(next(made._batches("finetune", 1)), "finetune")
     assert losses["chosen"] > 0
     assert any(weight.grad is not None and weight.grad.abs().sum() > 0 for _, weight in made.text.opened())
+
+
+@component
+class Tags:
+    """A class for every token."""
+
+    predicts: ClassVar[Literal["tokens"]] = "tokens"
+    reads: ClassVar[Literal["tokens"]] = "tokens"
+    label: str = "names"
+    weight: float = 1.0
+
+    def build(self, dim: int, label: LabelFacts, language: Language | None) -> torch.nn.Module:
+        return torch.nn.Linear(dim, 1 + 2 * len(label.names))
+
+    def loss(self, module: Any, examples: Examples) -> Tensor:
+        assert examples.tokens is not None
+        logits = module(examples.tokens.states)
+        return torch.nn.functional.cross_entropy(logits.flatten(0, 1), examples.tokens.labels.flatten())
+
+    def predict(self, module: Any, examples: Examples) -> Tensor:
+        assert examples.tokens is not None
+        return module(examples.tokens.states).softmax(-1)
+
+
+def test_heads_of_tokens_agree_where_tokens_have_a_label(backbone):
+    found = []
+    for alpha in (1e-9, 10.0):
+        perturb = {"type": "rdrop", "alpha": alpha}
+        model = {"heads": {"tags": Tags(), "stars": "regression"}, "dropout": 0.5}
+        made = with_opinions(
+            TextFitter(text_config(backbone, model=model, train={"perturb": perturb}), dataset(reviews(), SPLIT))
+        )
+        found.append(losses_of(made, plain=False)["tags"])
+    assert found[1] > found[0] > 0
+    rows = next(made._batches("finetune", 1))
+    made_of = made.model.examples(read(made.text, made.states, rows, made.sheet, tokens=True), made.sheet, rows)
+    said = made._said(list(made_of))
+    real = sum(int((made.sheet.token_labels["tags"][row] >= 0).sum()) for row in rows)
+    assert said["tags"].values.shape == (real, 3)
+    assert said["stars"].values.shape == (len(rows),)

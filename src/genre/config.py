@@ -157,9 +157,9 @@ class TrainSection:
     cache_gb: NonNegativeFloat = 4.0
     """Most disk space for states below the trained layers of one part's texts; above it they are computed each time."""
     shots: PositiveInt | None = None
-    """Train on so many texts (of `cross`: interactions, each with its negatives), drawn by the seed as evenly over the
-    first head's classes, or the quarters of an amount, as can be; the rows that stop training are drawn likewise and as
-    many, the test part stays whole. None means all; more learn more and cost labels."""
+    """Train on so many texts (of `cross`: interactions, each with its negatives), drawn by the seed as evenly over
+    datasets and the first head's classes, or an amount's quarters, as can be; the validation part is drawn likewise and
+    as large, the test part stays whole. None means all; more learn more and cost labels."""
     contrastive_start: NonNegativeInt = 0
     """Epochs, after the warm-up, in which the language model learns to bring texts of one class together and others
     apart; the heads then warm up again. For `text` with few shots and a binary or multiclass head, whose first is meant

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 
 class AttentionPooling(nn.Module):
@@ -160,24 +161,114 @@ class Scaled(nn.Module):
         return self.mean + self.std * self.out(features).squeeze(-1)
 
 
-class SeparateTowers(nn.Module):
-    """A small net for each task over the same features: ``[m, width] -> {task: [m, dim]}``."""
+class LogOdds(Scaled):
+    """Log-odds of a yes or no, from ``start``, or from a reading ``towards [dim]`` a yes: ``[m, dim] -> [m]``."""
 
-    def __init__(self, width: int, dim: int, tasks: list[str]) -> None:
+    def __init__(self, dim: int, start: float, yes: float = 1.0, towards: Tensor | None = None) -> None:
+        super().__init__(dim, start, 1.0)
+        self.yes = yes
+        """How much a row that says yes counts."""
+        if towards is not None:
+            with torch.no_grad():
+                self.out.weight.copy_(towards[None])
+
+
+class ClassScores(nn.Module):
+    """A score of each class, from the shares of the classes: ``[m, dim] -> [m, classes]``."""
+
+    classes: Tensor
+    """``[classes]``: their labels, sorted."""
+    weights: Tensor
+    """``[classes]``: how much a row of each counts."""
+
+    def __init__(self, dim: int, classes: Tensor, counts: Tensor, balanced: bool) -> None:
         super().__init__()
-        nets = {f"task_{t}": nn.Sequential(nn.LayerNorm(width), nn.Linear(width, dim), nn.GELU()) for t in tasks}
-        self.nets = nn.ModuleDict(nets)
+        shares = counts / counts.sum()
+        weights = 1 / (shares * len(classes)) if balanced else torch.ones_like(shares)
+        self.register_buffer("classes", classes, persistent=False)
+        self.register_buffer("weights", weights, persistent=False)
+        self.out = nn.Linear(dim, len(classes))
+        nn.init.zeros_(self.out.weight)
+        with torch.no_grad():
+            self.out.bias.copy_((shares * weights).log())
 
-    def forward(self, features: Tensor) -> dict[str, Tensor]:
-        return {name.removeprefix("task_"): net(features) for name, net in self.nets.items()}
+    def forward(self, features: Tensor) -> Tensor:
+        return self.out(features)
+
+    def places(self, labels: Tensor) -> Tensor:
+        """Which class each label is; -1 for one that is none."""
+        found = torch.searchsorted(self.classes, labels.to(self.classes)).clamp(max=len(self.classes) - 1)
+        return torch.where(self.classes[found] == labels, found, -1)
 
 
-class DirectTowers(nn.Module):
-    """The features as they are, for every task."""
+class Thresholds(nn.Module):
+    """Log-odds that a label lies above each class but the highest: ``[m, dim] -> [m, classes - 1]``.
 
-    def __init__(self, tasks: list[str]) -> None:
+    One score of the row against thresholds that stay in order, as each is the one below and a positive gap.
+    """
+
+    classes: Tensor
+    """``[classes]``: their labels, sorted."""
+
+    def __init__(self, dim: int, classes: Tensor, counts: Tensor) -> None:
         super().__init__()
-        self.tasks = tasks
+        above = 1 - (counts.cumsum(0) / counts.sum())[:-1]
+        start = -above.clamp(1e-4, 1 - 1e-4).logit()
+        self.register_buffer("classes", classes, persistent=False)
+        self.score = nn.Linear(dim, 1, bias=False)
+        nn.init.zeros_(self.score.weight)
+        self.first = nn.Parameter(start[:1])
+        self.log_gaps = nn.Parameter(start.diff().clamp(min=1e-3).log())
 
-    def forward(self, features: Tensor) -> dict[str, Tensor]:
-        return dict.fromkeys(self.tasks, features)
+    def forward(self, features: Tensor) -> Tensor:
+        thresholds = self.first + torch.cat([torch.zeros(1), self.log_gaps.exp().cumsum(0)])
+        return self.score(features) - thresholds
+
+    def expected(self, features: Tensor) -> Tensor:
+        """The label on the mean of its classes: ``[m]``."""
+        return self.classes[0] + self(features).sigmoid() @ self.classes.diff()
+
+
+class Words(nn.Module):
+    """How likely each state's next word is, by a language model's own word vectors, which are not trained.
+
+    A learned scale says how sure it is. The scores of all words are made for a few states at a time, and anew for the
+    backward pass: `torch.nn.functional.linear_cross_entropy` spares the same memory, from torch 2.13 on.
+    """
+
+    vectors: Tensor
+    """``[words, hidden]``."""
+
+    def __init__(self, vectors: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("vectors", vectors.detach(), persistent=False)
+        self.log_scale = nn.Parameter(torch.tensor(0.0))
+        self.block = max(1, BLOCK // len(vectors))
+
+    def forward(self, states: Tensor, words: Tensor) -> Tensor:
+        """Log-likelihood of ``words [n]`` after ``states [n, hidden]``: ``[n]``."""
+        parts = zip(states.split(self.block), words.split(self.block), strict=True)
+        if torch.is_grad_enabled():
+            found = [checkpoint(self._block, *part, use_reentrant=False, preserve_rng_state=False) for part in parts]
+        else:
+            found = [self._block(*part) for part in parts]
+        return torch.cat(found)  # type: ignore[arg-type]
+
+    def _block(self, states: Tensor, words: Tensor) -> Tensor:
+        scores = (states @ self.vectors.T.to(states.dtype)).float() * self.log_scale.exp()
+        return -functional.cross_entropy(scores, words, reduction="none")
+
+
+BLOCK = 1 << 24
+"""Scores of words that are held at once: 64 MB."""
+
+
+class Cosines(nn.Module):
+    """Cosine of every pair over a temperature: ``[n, dim], [k, dim] -> [n, k]``."""
+
+    def __init__(self, temperature: float) -> None:
+        super().__init__()
+        self.temperature = temperature
+
+    def forward(self, one: Tensor, other: Tensor) -> Tensor:
+        return functional.normalize(one, dim=-1) @ functional.normalize(other, dim=-1).T / self.temperature

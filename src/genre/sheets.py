@@ -19,7 +19,7 @@ from genre.hidden import PassingStates, States, hidden_states
 from genre.labels import CHOSEN, Label
 from genre.prompts import Prompt, Writer
 from genre.ranking import top_lists
-from genre.shots import draw
+from genre.shots import draw_of_each
 from genre.sources import Resources
 from genre.spans import Span, read_spans
 from genre.text import batches_by_length, render
@@ -161,16 +161,19 @@ class SheetMaker:
         return self.of(asked if self.shots is None or part == "test" else self._few(asked, part, self.shots))
 
     def _few(self, asked: Asked, part: str, shots: int) -> Asked:
-        """So many texts, or of pairs so many groups, as even over the first label as can be.
+        """So many texts, or of pairs so many groups, as even over datasets, then over classes, as can be.
 
-        A group counts by its first question, which is one from the log.
+        Classes are those of the first head that has a label in the dataset. A group counts by its first question, which
+        is one from the log.
         """
         together = (asked.group >= 0) & (self.section.formulation.reads == "pairs")
         number = np.where(together, asked.group, -1 - np.arange(len(asked)))
         _, first, group = np.unique(number, return_index=True, return_inverse=True)
-        head = next((head for head in self.section.heads.values() if _by_row(head)), None)
-        label = np.zeros(len(asked), dtype=np.float32) if head is None else self._labels(head, asked)
-        chosen = draw(label[first], shots, np.random.default_rng([self.seed, 5, PARTS.index(part)]))
+        labels = [self._labels(head, asked)[first] for head in self.section.heads.values() if _by_row(head)]
+        source = self._source(asked)
+        source = np.zeros(len(asked), dtype=np.int32) if source is None else source
+        rng = np.random.default_rng([self.seed, 5, PARTS.index(part)])
+        chosen = draw_of_each(labels, source[first], shots, rng)
         return _taken(asked, np.flatnonzero(np.isin(group, chosen)))
 
     def of(self, asked: Asked) -> Sheet:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from genre.types import Floats
+from genre.types import Floats, Ints
 
 Rows = NDArray[np.int64]
 MOST_CLASSES = 10
@@ -38,3 +38,20 @@ def classes(label: Floats) -> Rows:
         values = np.unique(np.quantile(label[known], QUARTERS))
         return np.where(known, np.searchsorted(values, label, side="left"), -1).astype(np.int64)
     return np.where(known, np.searchsorted(values, label), -1).astype(np.int64)
+
+
+def draw_of_each(labels: list[Floats], source: Ints, shots: int, rng: np.random.Generator) -> Rows:
+    """Up to ``shots`` rows, sorted, as many from each source as can be; of each the classes as `draw` says.
+
+    What is evened out within a source is the first of ``labels`` that any of its rows has.
+    """
+    names, sizes = np.unique(source, return_counts=True)
+    chosen: list[Rows] = []
+    left = shots
+    for place, at in enumerate(np.argsort(sizes, kind="stable")):
+        mine = np.flatnonzero(source == names[at])
+        unknown = np.full(len(mine), np.nan, dtype=np.float32)
+        label = next((one[mine] for one in labels if not np.isnan(one[mine]).all()), unknown)
+        chosen.append(mine[draw(label, left // (len(names) - place), rng)])
+        left -= len(chosen[-1])
+    return np.sort(np.concatenate([*chosen, np.zeros(0, dtype=np.int64)]))

@@ -85,11 +85,12 @@ class TextFitter:
         """The phases that have anything to do, in order.
 
         A contrastive start comes after the warm-up, so that the model kept at its end still has the language model as
-        it came; then the heads are trained again on what the start has made of the texts.
+        it came; then the heads are trained again on what the start has made of the texts. Training ends with the best
+        that came after the start, even where the model before it was better.
         """
         found: list[Phase] = ["warmup"]
         if self.train.contrastive_start:
-            found += ["contrast", "heads"]
+            found.extend(("contrast", "heads"))
         if self.text.trainable and self.train.epochs > 0:
             found.append("finetune")
         return found

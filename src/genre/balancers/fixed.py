@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 
 @component
 class Fixed:
-    """The sum of each head's weight times its loss. Predictable; `uncertainty` finds weights by itself."""
+    """The sum of each head's weight times its loss, in one backward pass.
+
+    The default, and predictable. `uncertainty`, `dwa` and `gradnorm` find weights by themselves; `pcgrad` and `upgrad`
+    change gradients that point against each other.
+    """
 
     def build(self, weights: dict[str, float]) -> nn.Module:
         from genre.balancing import WeightedSum

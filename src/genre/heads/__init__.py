@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
+from genre.errors import GenreError
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -90,7 +92,12 @@ class Examples:
 
 
 class Head(Protocol):
-    """One task. Its name is its key in ``model.heads``; losses, predictions and metrics carry that name."""
+    """One task. Its name is its key in ``model.heads``; losses, predictions and metrics carry that name.
+
+    A head that reads vectors may have further fields that say what its batches hold: ``negatives`` (candidates drawn
+    beside those of the batch), ``mask_seen`` (whether it wants `Examples.seen`), ``view`` (template of
+    `Examples.views`).
+    """
 
     predicts: ClassVar[Predicts]
     reads: ClassVar[Reads]
@@ -121,3 +128,12 @@ class Head(Protocol):
 def known(examples: Examples) -> Tensor:
     """Places of the rows that have a label."""
     return (~examples.labels.isnan()).nonzero().squeeze(-1)
+
+
+def one_token(word: str, language: Language) -> int:
+    """The number of a word's only token, after a blank or as it stands. Raises `GenreError` where it has several."""
+    tokens = language.number_of(word)
+    for found in (language.number_of(f" {word}"), tokens):
+        if len(found) == 1:
+            return found[0]
+    raise GenreError(f"words: {word!r} is {len(tokens)} tokens ({tokens}) to this language model; take a word of one")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Regression:
     """How much: stars, seconds of reading, plays. Squared error, in units of the label's deviation.
 
-    For a yes or no use `binary`.
+    For a yes or no use `binary`, for grades such as stars `ordinal`, for counts that reach far `poisson`.
     """
 
     predicts: ClassVar[Literal["regression"]] = "regression"

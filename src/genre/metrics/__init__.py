@@ -35,18 +35,27 @@ class Predictions:
     """What one system predicted of a label, over ``n`` rows."""
 
     truth: Floats
+    """``[n]``: the label; of tokens the class of each, 0 outside, 1 + 2k first and 2 + 2k inside a place of label k."""
     prediction: Floats
-    """A probability for a binary task, an amount for a regression."""
+    """``[n]``: a probability for a binary task, an amount for a regression, for tokens the likeliest class, for a text
+    the mean log-likelihood of its tokens. For a multiclass task ``[n, classes]``, the probability of each."""
     group: Ints
-    """User or impression of each row, for grouped metrics."""
+    """``[n]``: user or impression of each row, for grouped metrics; of tokens, which stand in order, their text."""
     classes: Floats | None = None
-    """``[c]``: for a multiclass task, the label that each column of ``prediction [n, c]`` stands for."""
+    """``[classes]``: for a multiclass task the label, ascending, that each column of ``prediction`` stands for."""
+
+    @property
+    def place(self) -> Ints:
+        """``[n]``: the column of each row's label; -1 where it is none of ``classes``."""
+        assert self.classes is not None
+        at = np.searchsorted(self.classes, self.truth).clip(max=len(self.classes) - 1)
+        return np.where(self.classes[at] == self.truth, at, -1).astype(np.int32)
 
 
 class Metric(Protocol):
     """One measure. ``needs`` says of what."""
 
-    needs: ClassVar[Literal["ranking", "binary", "regression"]]
+    needs: ClassVar[Literal["ranking", "binary", "regression", "multiclass", "tokens", "text"]]
     larger_is_better: ClassVar[bool | None]
     """None for a description that is neither good nor bad in itself."""
 

@@ -19,7 +19,7 @@ class Direct:
     """
 
     def build(self, width: int, dim: int, tasks: list[str]) -> nn.Module:
-        from genre.layers import DirectTowers
+        from genre.towerlayers import DirectTowers
 
         return DirectTowers(tasks)
 

@@ -19,7 +19,7 @@ class Separate:
     """
 
     def build(self, width: int, dim: int, tasks: list[str]) -> nn.Module:
-        from genre.layers import SeparateTowers
+        from genre.towerlayers import SeparateTowers
 
         return SeparateTowers(width, dim, tasks)
 

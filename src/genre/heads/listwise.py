@@ -1,0 +1,60 @@
+"""Which of a list that was shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import NonNegativeFloat
+
+from genre.component import component
+from genre.heads import Examples, LabelFacts, Language, known
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@component
+class Listwise:
+    """Which of what was shown together was chosen: softmax over the rows of one list, such as an impression.
+
+    It learns the order within a list and nothing of how often people say yes, so grouped_auc judges it; for a
+    probability that can be believed take `binary`. Lists without a yes or without a no teach nothing, nor do rows that
+    stand alone. It scores rows, so it re-ranks and does not retrieve, as `next_item` does.
+    Cao et al., ListNet (2007), https://doi.org/10.1145/1273496.1273513.
+    """
+
+    predicts: ClassVar[Literal["binary"]] = "binary"
+    reads: ClassVar[Literal["features"]] = "features"
+    label: str = "chosen"
+    """A yes or no of a row: ``chosen``, or a comparison, ``action == 'click'``."""
+    weight: NonNegativeFloat = 1.0
+    """Share of this task in the total loss; larger learns it first."""
+
+    def build(self, dim: int, label: LabelFacts, language: Language | None) -> nn.Module:
+        import math
+
+        from genre.layers import Scaled
+
+        share = min(max(label.mean, 1e-4), 1 - 1e-4)
+        return Scaled(dim, mean=math.log(share / (1 - share)), std=1.0)
+
+    def loss(self, module: Any, examples: Examples) -> Tensor:
+        import torch
+
+        rows = known(examples)
+        rows = rows[examples.group[rows] >= 0]
+        groups, group = examples.group[rows].unique(return_inverse=True)
+        yes, empty = examples.labels[rows] > 0.5, torch.zeros(len(groups))
+        n_yes = empty.index_add(0, group, yes.float())
+        teaching = (n_yes > 0) & (n_yes < empty.index_add(0, group, torch.ones(len(rows))))
+        if not teaching.any():
+            return examples.features.sum() * 0.0
+        scores = module(examples.features[rows])
+        largest = scores.detach().new_full((len(groups),), -torch.inf).scatter_reduce(0, group, scores.detach(), "amax")
+        sums = empty.index_add(0, group, (scores - largest[group]).exp())
+        likely = scores - largest[group] - sums.log()[group]
+        mean = empty.index_add(0, group[yes], likely[yes]) / n_yes.clamp(min=1)
+        return -mean[teaching].mean()
+
+    def predict(self, module: Any, examples: Examples) -> Tensor:
+        return module(examples.features).sigmoid()
