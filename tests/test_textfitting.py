@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -11,10 +12,11 @@ from genre.data import Dataset, Histories, Log
 from genre.pipeline import Pipeline
 from genre.run import Run
 from genre.sheets import SheetMaker
+from genre.textencoder import load
 from genre.textmodel import PairReader, TrainedTexts
 from genre.train import train
 from genre.types import Query
-from toyworld import circle, dataset, reviews, text_config, tiny_backbone, tiny_decoder
+from toyworld import PIECES, circle, dataset, reviews, text_config, tiny_backbone, tiny_decoder
 
 SPLIT = {"type": "random", "per": "log", "valid": 0.2, "test": 0.2}
 
@@ -115,3 +117,54 @@ def test_texts_are_measured_beside_tfidf(backbones, tmp_path):
     assert found["systems"]["tfidf"]["stars.rmse"]["value"] < found["systems"]["global_mean"]["stars.rmse"]["value"]
     assert {c["b"] for c in found["comparisons"]} == {"model_before", "global_mean", "tfidf"}
     assert len(json.loads((run.path("evaluate") / "examples.json").read_text())) == 2
+
+
+def test_spans_are_found_whatever_blanks_a_text_has(backbones, tmp_path):
+    reading = reviews(60)
+    texts = [f"  {text}  ." for text in reading.interactions["text"].to_pylist()]
+    places = [spans[0].split(":") for spans in reading.interactions["names"].to_pylist()]
+    spans = [[f"{int(start) + 2}:{int(end) + 2}:{label}"] for start, end, label in places]
+    for name, column in (("text", texts), ("names", spans)):
+        at = reading.interactions.column_names.index(name)
+        reading.interactions = reading.interactions.set_column(at, name, pa.array(column))
+    heads = {"names": {"type": "token", "label": "names"}}
+    conf = text_config(backbones["encoder"], model={"heads": heads})
+    data = dataset(reading, SPLIT)
+    sheet = SheetMaker(conf.model, load(conf.model.backbone), data, 7).part("train")
+    for prompt, labels in zip(sheet.prompts, sheet.token_labels["names"], strict=True):
+        words = [PIECES[t] for t, label in zip(prompt.tokens, labels, strict=True) if label == 1]
+        assert words == [prompt.text.split()[1]]
+
+
+@pytest.mark.parametrize("kind", ["encoder", "decoder"])
+def test_tokens_are_labelled(backbones, tmp_path, kind):
+    heads = {"names": {"type": "token", "label": "names"}, "stars": {"type": "ordinal", "label": "value"}}
+    stop = {"metric": "names.entity_f1", "patience": 20}
+    train_ = {"warmup_epochs": 2, "epochs": 6, "lr": {"backbone": 5e-3, "rest": 1e-2}, "early_stopping": stop}
+    conf = text_config(backbones[kind], model={"heads": heads}, train=train_)
+    _, _, curves = trained(conf, dataset(reviews(), SPLIT), tmp_path)
+    assert curves["valid/names.entity_f1"][-1] > 0.95
+
+
+def test_a_decoder_learns_to_write_a_text_that_other_heads_do_not_see(backbones, tmp_path):
+    heads = {"colour": {"type": "generation", "label": "colour"}, "stars": "regression"}
+    stop = {"metric": "colour.perplexity", "patience": 20}
+    train_ = {"warmup_epochs": 1, "epochs": 10, "lr": {"backbone": 1e-2}, "early_stopping": stop}
+    conf = text_config(backbones["decoder"], model={"heads": heads, "adapter": "full"}, train=train_)
+    model, data, curves = trained(conf, dataset(reviews(), SPLIT), tmp_path)
+    assert curves["valid/colour.perplexity"][-1] < 0.5 * curves["valid/colour.perplexity"][0]
+    sheet = SheetMaker(conf.model, model.loaded, data, conf.seed).part("test")
+    bare = replace(sheet, tokens=[prompt.tokens for prompt in sheet.prompts])
+    bare.token_labels.clear()
+    said, alone = np.array(model.answers(sheet)["stars"]), np.array(model.answers(bare)["stars"])
+    np.testing.assert_allclose(said, alone, atol=1e-4)
+
+
+def test_a_decoder_answers_in_words(backbones, tmp_path):
+    head = {"type": "binary", "label": "recommended", "words": ["yes", "no"]}
+    model_ = {"heads": {"recommended": head}, "towers": "direct", "pooling": "last", "adapter": "full"}
+    stop = {"metric": "recommended.label_auc", "patience": 20}
+    train_ = {"warmup_epochs": 0, "epochs": 8, "lr": {"backbone": 5e-3, "rest_finetune": 1e-3}, "early_stopping": stop}
+    conf = text_config(backbones["decoder"], model=model_, train=train_)
+    _, _, curves = trained(conf, dataset(reviews(), SPLIT), tmp_path)
+    assert curves["valid/recommended.label_auc"][-1] > 0.9

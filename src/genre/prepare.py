@@ -345,12 +345,8 @@ def _future_rows(log: Log, part: NDArray[np.int8]) -> int:
 
 
 def _left_out(log: pa.Table) -> list[str]:
-    """Notes on what a column cannot be used for."""
-    import pyarrow as pa
-
-    words = [name for name in log.column_names if name not in MAIN and pa.types.is_string(log[name].type)]
-    notes = [f"column '{name}' of the interactions holds words, so it cannot be a label" for name in words]
+    """Notes on what is known of some rows only."""
     untimed = log["timestamp"].null_count
     if 0 < untimed < log.num_rows:
-        notes.append(f"{untimed} of {log.num_rows} interactions have no timestamp; they count as their users' first")
-    return notes
+        return [f"{untimed} of {log.num_rows} interactions have no timestamp; they count as their users' first"]
+    return []

@@ -71,7 +71,9 @@ class Writer:
 
     def _rows(self, asked: Asked) -> list[Prompt]:
         table = self.joined(self.section.template).take(asked.row)
-        texts = render(table, self.section.template, cutter(self.loaded))
+        # Spans count the characters of the text as it stands.
+        as_is = any(head.predicts == "tokens" for head in self.section.heads.values())
+        texts = render(table, self.section.template, cutter(self.loaded), as_is)
         return self._prompts([self.loaded.reading.query + text for text in texts])
 
     def joined(self, template: str) -> pa.Table:

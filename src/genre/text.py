@@ -50,27 +50,29 @@ def columns_of(template: str) -> list[str]:
     return [field.column for field in parse(template) if field.column is not None]
 
 
-def render(table: pa.Table, template: str, cut: Cut | None = None) -> list[str]:
+def render(table: pa.Table, template: str, cut: Cut | None = None, as_is: bool = False) -> list[str]:
     """Each row's text by the template: lists are joined by commas, a missing value leaves nothing behind.
 
-    ``cut`` keeps the token budgets that the template gives. Raises `ConfigError` when it names a column that is not
-    there.
+    ``cut`` keeps the token budgets that the template gives. ``as_is`` leaves every character in its place, for labels
+    that count them. Raises `ConfigError` when the template names a column that is not there.
     """
     for name in columns_of(template):
         if name not in table.column_names:
             raise ConfigError([f"model.template: there is no column '{name}'; {suggest(name, table.column_names)}"])
     pieces: list[list[str]] = []
     for field in parse(template):
-        values = [""] * table.num_rows if field.column is None else words_of(table, field.column)
+        values = [""] * table.num_rows if field.column is None else words_of(table, field.column, as_is)
         if field.budget and cut:
             values = [cut(value, field.budget) for value in values]
         pieces.append([field.words + value for value in values])
-    return [tidy("".join(row)) for row in zip(*pieces, strict=True)] if pieces else [""] * table.num_rows
+    whole = ["".join(row) for row in zip(*pieces, strict=True)] if pieces else [""] * table.num_rows
+    return whole if as_is else [tidy(text) for text in whole]
 
 
-def words_of(table: pa.Table, column: str) -> list[str]:
-    """A column as words."""
-    return [_words(value) for value in table[column].to_pylist()]
+def words_of(table: pa.Table, column: str, as_is: bool = False) -> list[str]:
+    """A column as words, without blanks around them unless ``as_is``."""
+    values = table[column].to_pylist()
+    return [value if as_is and isinstance(value, str) else _words(value) for value in values]
 
 
 def _words(value: Any) -> str:

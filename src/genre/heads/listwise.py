@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 
 @component
 class Listwise:
-    """Which of what was shown together was chosen: softmax over the rows of one list, such as an impression.
+    """Which of what was shown together was chosen: each yes against the noes of its list, such as an impression.
+
+    The log-loss of a softmax over that yes and those noes; every list that has both weighs the same.
 
     It learns the order within a list and nothing of how often people say yes, so grouped_auc judges it; for a
-    probability that can be believed take `binary`. Lists without a yes or without a no teach nothing, nor do rows that
-    stand alone. It scores rows, so it re-ranks and does not retrieve, as `next_item` does.
-    Cao et al., ListNet (2007), https://doi.org/10.1145/1273496.1273513.
+    probability that can be believed take `binary`. Rows that stand alone teach nothing. It scores rows, so it re-ranks,
+    and does not retrieve as `next_item` does.
+    Cao et al., ListNet (2007), https://doi.org/10.1145/1273496.1273513, where a list has one yes.
     """
 
     predicts: ClassVar[Literal["binary"]] = "binary"
@@ -40,21 +42,23 @@ class Listwise:
 
     def loss(self, module: Any, examples: Examples) -> Tensor:
         import torch
+        from torch.nn import functional
 
         rows = known(examples)
         rows = rows[examples.group[rows] >= 0]
         groups, group = examples.group[rows].unique(return_inverse=True)
-        yes, empty = examples.labels[rows] > 0.5, torch.zeros(len(groups))
-        n_yes = empty.index_add(0, group, yes.float())
-        teaching = (n_yes > 0) & (n_yes < empty.index_add(0, group, torch.ones(len(rows))))
-        if not teaching.any():
+        yes, none = examples.labels[rows] > 0.5, torch.zeros(len(groups))
+        n_yes = none.index_add(0, group, yes.float())
+        both = (n_yes > 0) & (n_yes < none.index_add(0, group, torch.ones(len(rows))))
+        if not both.any():
             return examples.features.sum() * 0.0
         scores = module(examples.features[rows])
-        largest = scores.detach().new_full((len(groups),), -torch.inf).scatter_reduce(0, group, scores.detach(), "amax")
-        sums = empty.index_add(0, group, (scores - largest[group]).exp())
-        likely = scores - largest[group] - sums.log()[group]
-        mean = empty.index_add(0, group[yes], likely[yes]) / n_yes.clamp(min=1)
-        return -mean[teaching].mean()
+        # Less the largest no of each list, so that no power is too large for a float.
+        top = none.scatter_reduce(0, group[~yes], scores.detach()[~yes], "amax", include_self=False)
+        noes = none.index_add(0, group[~yes], (scores - top[group])[~yes].exp())
+        kept = yes & both[group]
+        losses = functional.softplus(noes[group[kept]].log() - (scores - top[group])[kept])
+        return (none.index_add(0, group[kept], losses)[both] / n_yes[both]).mean()
 
     def predict(self, module: Any, examples: Examples) -> Tensor:
         return module(examples.features).sigmoid()
