@@ -47,7 +47,7 @@ def test_the_examples_are_a_source_a_metric_and_a_head():
     assert [(kind, name) for _, kind, name, _ in EXAMPLES] == [
         ("sources", "rare"),
         ("metrics", "mean_rank"),
-        ("heads", "count"),
+        ("heads", "quantile"),
     ]
 
 
@@ -61,13 +61,13 @@ def test_a_configuration_names_them(package: Path, tmp_path: Path):
     path = tmp_path / "c.yaml"
     path.write_text(
         "data: {reader: movielens}\n"
-        "model: {heads: {next: next_item, plays: {type: count, weight: 0.1}}}\n"
+        "model: {heads: {next: next_item, plays: {type: quantile, weight: 0.1}}}\n"
         "train: {early_stopping: {metric: mean_rank}}\n"
         "pipeline: {sources: [model, {type: rare, top_k: 10}]}\n"
         "evaluate: {metrics: [mean_rank, rmse]}\n",
         encoding="utf-8",
     )
-    assert "plays (count)" in command(package, "check", str(path))
+    assert "plays (quantile)" in command(package, "check", str(path))
 
 
 def test_the_contract_tests_find_them_and_pass(package: Path):

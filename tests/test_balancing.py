@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from genre.balancing import GradientNorms
-from genre.component import Slot
+from genre.component import Slot, names
 
 
 def balancer(name: str, weights: dict[str, float] | None = None, **settings: Any) -> Any:
@@ -172,3 +172,18 @@ def test_uncertainty_divides_by_a_variance_that_it_learns():
     # At rest the variance is the loss itself.
     found = gradient(balance, [[1.0, 0.0], [0.0, 1.0]])
     torch.testing.assert_close(found, torch.tensor([1 / 4.0, 2 / 0.5]), rtol=1e-2, atol=0.0)
+
+
+@pytest.mark.parametrize("name", names("balancers"))
+def test_a_batch_in_pieces_has_the_gradient_of_the_whole(name: str):
+    def gradient(shares: list[float]) -> list[torch.Tensor]:
+        torch.manual_seed(0)
+        balance = Slot("balancers").build(name).build({"a": 1.0, "b": 0.5})
+        leaf = torch.tensor([1.0, 2.0], requires_grad=True)
+        for share in shares:
+            losses = {"a": (leaf**2).sum(), "b": (leaf * 3).sum()}
+            balance.backward(losses, [leaf], share)
+        return [leaf.grad, *(p.grad for p in balance.parameters())]  # type: ignore[list-item]
+
+    for whole, pieces in zip(gradient([1.0]), gradient([0.25, 0.75]), strict=True):
+        torch.testing.assert_close(whole, pieces, rtol=0.1, atol=1e-6)  # gradnorm moves its shares with every piece

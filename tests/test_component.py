@@ -19,7 +19,7 @@ def test_names_are_those_of_the_files():
 def test_a_wrong_name_is_answered_with_a_near_one():
     with pytest.raises(LookupError, match=r"no heads named 'regresion'; did you mean 'regression'\?"):
         find("heads", "regresion")
-    with pytest.raises(LookupError, match=r"no heads named 'zzz'; known: binary, next_item, regression"):
+    with pytest.raises(LookupError, match=r"no heads named 'zzz'; known: binary, .*next_item, .*regression"):
         find("heads", "zzz")
 
 

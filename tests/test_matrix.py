@@ -1,4 +1,4 @@
-"""Every adapter in every formulation, on an encoder and on a decoder: it learns, moves what it should, and comes back."""
+"""Every adapter in every formulation, on an encoder and a decoder: it learns, moves what it should, and comes back."""
 
 from __future__ import annotations
 

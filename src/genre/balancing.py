@@ -11,10 +11,11 @@ from torch import Tensor, nn
 class Balance(nn.Module):
     """What `genre.balancers.Balancer.build` makes. May hold buffers, and parameters to train."""
 
-    def backward(self, losses: dict[str, Tensor], shared: list[Tensor]) -> None:
+    def backward(self, losses: dict[str, Tensor], shared: list[Tensor], share: float = 1.0) -> None:
         """Add the gradient of the weighed ``losses`` to ``shared`` and to all else that they depend on.
 
         ``shared`` are the leaves that more than one head may depend on: weights, and the text vectors of a round.
+        ``share`` is the part of a step that the losses speak of, where a batch comes in pieces; it scales the gradient.
         """
         raise NotImplementedError
 
@@ -29,8 +30,8 @@ class WeightedSum(Balance):
         super().__init__()
         self.weights = weights
 
-    def backward(self, losses: dict[str, Tensor], shared: list[Tensor]) -> None:
-        torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum().backward()
+    def backward(self, losses: dict[str, Tensor], shared: list[Tensor], share: float = 1.0) -> None:
+        (share * torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum()).backward()
 
 
 class UncertaintySum(Balance):
@@ -41,13 +42,13 @@ class UncertaintySum(Balance):
         self.weights = weights
         self.log_variance = nn.ParameterDict({f"head_{name}": nn.Parameter(torch.tensor(0.0)) for name in weights})
 
-    def backward(self, losses: dict[str, Tensor], shared: list[Tensor]) -> None:
+    def backward(self, losses: dict[str, Tensor], shared: list[Tensor], share: float = 1.0) -> None:
         terms = [
             self.weights[name] * (loss * (-variance).exp() + variance)
             for name, loss in losses.items()
             for variance in [self.log_variance[f"head_{name}"]]
         ]
-        torch.stack(terms).sum().backward()
+        (share * torch.stack(terms).sum()).backward()
 
 
 class DynamicAverage(Balance):
@@ -70,9 +71,10 @@ class DynamicAverage(Balance):
         ratios = torch.where((self.seen > 0).all(0), self.seen[1] / self.seen[0].clamp(min=TINY), 1.0)
         return len(ratios) * (ratios / self.temperature).softmax(0)
 
-    def backward(self, losses: dict[str, Tensor], shared: list[Tensor]) -> None:
+    def backward(self, losses: dict[str, Tensor], shared: list[Tensor], share: float = 1.0) -> None:
         shares = dict(zip(self.weights, self.shares(), strict=True))
-        torch.stack([self.weights[name] * shares[name] * loss for name, loss in losses.items()]).sum().backward()
+        terms = [self.weights[name] * shares[name] * loss for name, loss in losses.items()]
+        (share * torch.stack(terms).sum()).backward()
 
     def epoch_done(self, losses: dict[str, float]) -> None:
         latest = torch.tensor([losses[name] for name in self.weights])
@@ -134,8 +136,8 @@ class Surgery(Balance):
         super().__init__()
         self.weights, self.factors_of = weights, factors_of
 
-    def backward(self, losses: dict[str, Tensor], shared: list[Tensor]) -> None:
-        gradients = Gradients([self.weights[name] * loss for name, loss in losses.items()], shared)
+    def backward(self, losses: dict[str, Tensor], shared: list[Tensor], share: float = 1.0) -> None:
+        gradients = Gradients([share * self.weights[name] * loss for name, loss in losses.items()], shared)
         gradients.add(self.factors_of(gradients.gramian()))
 
 
@@ -174,16 +176,17 @@ class GradientNorms(Balance):
         self.register_buffer("log_shares", torch.zeros(len(weights)))
         self.register_buffer("first", torch.zeros(len(weights)))
 
-    def backward(self, losses: dict[str, Tensor], shared: list[Tensor]) -> None:
+    def backward(self, losses: dict[str, Tensor], shared: list[Tensor], share: float = 1.0) -> None:
         places = [list(self.weights).index(name) for name in losses]
         weights = torch.tensor([self.weights[name] for name in losses])
         values = torch.stack([loss.detach() for loss in losses.values()])
         shares = self.log_shares[places].exp()
-        pulls = [weight * share * loss for weight, share, loss in zip(weights, shares, losses.values(), strict=True)]
+        factors = share * weights * shares
+        pulls = [factor * loss for factor, loss in zip(factors, losses.values(), strict=True)]
         gradients = Gradients(pulls, shared)
         gradients.add(torch.ones(len(pulls)))
         self.first[places] = torch.where(self.first[places] > 0, self.first[places], values)
-        norms = gradients.gramian().diagonal().sqrt() / weights.clamp(min=TINY)
+        norms = gradients.gramian().diagonal().sqrt() / (share * weights).clamp(min=TINY)
         self._learn(torch.tensor(places), norms, values)
 
     def _learn(self, places: Tensor, norms: Tensor, losses: Tensor) -> None:

@@ -189,7 +189,7 @@ class TextFitter:
         for part in [rows] if still else self.sheet.parts(rows, budget, together):
             share = len(part) / len(rows)
             losses = self._losses(part, phase) if perturb is None else self._perturbed(part, perturb)
-            self.model.balance.backward({name: loss * share for name, loss in losses.items()}, self._shared(phase))
+            self.model.balance.backward(losses, self._shared(phase), share)
             for name, loss in losses.items():
                 totals[name] += share * float(loss.detach())
         return totals
