@@ -215,3 +215,19 @@ def test_perplexity_of_a_uniform_guess_is_the_number_of_words():
     said = np.full(7, -np.log(50.0), dtype=np.float32)
     found = metric("perplexity").measure(Predictions(np.ones(7, dtype=np.float32), said, np.zeros(7, dtype=np.int32)))
     assert found["perplexity"] == pytest.approx(50, rel=1e-5)
+
+
+def test_a_text_drawn_twice_counts_as_two_texts():
+    from genre.taskmeasures import _on_rows
+
+    # Text 0: the place was found; text 1: it was not. Classes are 0 outside, 1 first, 2 inside.
+    truth, said = np.array([1, 2, 0, 1, 2, 0]), np.array([1, 2, 0, 0, 0, 0])
+    group = np.array([0, 0, 0, 1, 1, 1], dtype=np.int32)
+    predictions = Predictions(truth.astype(np.float32), said.astype(np.float32), group)
+    metric = Slot("metrics").build("entity_f1")
+    once = _on_rows(metric, "entity_f1", predictions, np.arange(6))
+    assert once == pytest.approx(2 / 3)
+    twice = _on_rows(metric, "entity_f1", predictions, np.repeat(np.arange(6), 2))
+    assert twice == pytest.approx(once)
+    right_three_times = _on_rows(metric, "entity_f1", predictions, np.repeat(np.arange(3), 3))
+    assert right_three_times == 1.0

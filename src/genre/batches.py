@@ -45,7 +45,7 @@ class Batch:
     log_q: Tensor
     """``[c]``: log of the probability that each candidate is in the batch."""
     group: Tensor
-    """``[m]``: number of the impression of each interaction; -1 for none."""
+    """``[m]``: number of the list that each item was shown in; -1 for none."""
     seen: Tensor | None = None
     """``[m, c]``: true where the person has chosen the candidate at another time; made if a head masks these."""
 
@@ -62,7 +62,11 @@ class TrainingLog:
         self.user, self.item, self.positive = log.user, log.item, positive
         self.events = np.flatnonzero(positive)
         """Rows that are events, by user and time."""
-        self.value, self.action, self.impression = log.value, log.action, log.impression
+        self.value, self.action = log.value, log.action
+        keys = np.stack([np.where(log.impression >= 0, log.user, -1), log.impression])
+        number = np.unique(keys, axis=1, return_inverse=True)[1].reshape(-1)
+        self.shown = np.where(log.impression >= 0, number, -1)
+        """Number of the list that each row was shown in, whoever else has an impression of that name; -1 for none."""
         self.n_events = np.bincount(log.user[positive], minlength=log.n_users)
         self.first_event = np.cumsum(self.n_events) - self.n_events
         self.before = log.events_before()
@@ -132,7 +136,7 @@ class TrainingLog:
             candidates=torch.from_numpy(candidates),
             target=torch.from_numpy(positions[self.item[rows]]),
             log_q=torch.from_numpy(log_q),
-            group=torch.from_numpy(self.impression[rows].astype(np.int64)),
+            group=torch.from_numpy(self.shown[rows].astype(np.int64)),
             seen=self._seen(rows, items[candidates]) if self.chosen is not None else None,
         )
 

@@ -199,7 +199,8 @@ class PipelineSection:
 
 BASELINES = ["popular", "recent", "item_knn", "ease", "ials", "transitions", "content_knn"]
 METRICS = ["recall", "ndcg", "mrr", "hit_rate", "map", "auc", "coverage", "gini", "novelty", "diversity"]
-LABEL_METRICS = ["label_auc", "grouped_auc", "logloss", "calibration_error", "rmse", "mae"]
+LABEL_METRICS = ["label_auc", "grouped_auc", "logloss", "calibration_error", "rmse", "mae", "spearman"]
+LABEL_METRICS += ["accuracy", "macro_f1", "multiclass_logloss", "entity_f1", "perplexity"]
 
 
 @section

@@ -36,8 +36,16 @@ def measures_of_task(
 
 
 def _on_rows(metric: Metric, key: str, predictions: Predictions, rows: NDArray[np.int64]) -> float:
-    some = {name: getattr(predictions, name)[rows] for name in ("truth", "prediction", "group")}
-    return float(metric.measure(replace(predictions, **some))[key])
+    """A measure of some rows, which may come more than once; they are in order, copies side by side."""
+    group = predictions.group[rows]
+    if metric.needs == "tokens":
+        # A text that was drawn twice is two texts, each with its tokens in order, not one with every token doubled.
+        copy = np.arange(len(rows)) - np.searchsorted(rows, rows)
+        order = np.lexsort((rows, copy))
+        rows, copy = rows[order], copy[order]
+        group = predictions.group[rows] * (int(copy.max(initial=0)) + 1) + copy
+    some = replace(predictions, truth=predictions.truth[rows], prediction=predictions.prediction[rows], group=group)
+    return float(metric.measure(some)[key])
 
 
 def paired(

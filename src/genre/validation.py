@@ -71,6 +71,10 @@ class Validation:
         self.histories = Histories.of(log.before("valid"), users.astype(np.int32))
         self.labels = labels_of(self.rows, heads)
         train = log.parts("train")
+        asked = {
+            name: values for name, values in labels_of(train, heads).items() if heads[name].predicts == "multiclass"
+        }
+        self.classes = {name: np.unique(values[~np.isnan(values)]) for name, values in asked.items()}
         self.counts = np.bincount(train.item[train.positive], minlength=log.n_items).astype(np.int32)
 
     def measure(self, model: Predictor) -> dict[str, float]:
@@ -98,7 +102,8 @@ class Validation:
     def _predictions(self, model: Recommender, head: str) -> Predictions:
         known = np.flatnonzero(~np.isnan(self.labels[head]))
         predicted: Floats = model.predict(head, self.histories.take(self.owner[known]), self.rows.item[known])
-        return Predictions(self.labels[head][known], predicted, self.rows.user[known])
+        classes = self.classes.get(head)
+        return Predictions(self.labels[head][known], predicted, self.rows.user[known], classes)
 
 
 def mean_of(measure: Measure, outcome: Ranking | Predictions) -> float:
