@@ -6,16 +6,18 @@ import gzip
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from genre.config import DataSection
-from genre.data import Dataset
+from genre.data import Dataset, Log
 from genre.datasets.movielens import GENRES, MovieLens
 from genre.datasets.sequences import Sequences
 from genre.datasets.table import Table
 from genre.errors import DataError
+from genre.labels import Label
 from genre.prepare import build
 from genre.rows import typed
 
@@ -179,9 +181,13 @@ def test_columns_and_actions_of_other_names(tmp_path):
     assert data.interactions["read_time"].to_pylist() == [3, None, 7.5, 1, 2]
 
 
-def test_a_text_column_of_the_log_is_kept_and_noted(tmp_path):
+def test_a_column_of_words_in_the_log_is_kept_and_can_be_a_label(tmp_path):
     (tmp_path / "log.csv").write_text("user_id,item_id,note\na,x,good\na,y,bad\na,z,\nb,x,ok\n")
-    assert any("column 'note'" in one for one in whole(Table(interactions=tmp_path / "log.csv")).manifest["problems"])
+    log = Log.of(whole(Table(interactions=tmp_path / "log.csv")))
+    assert log.words["note"].words == ("bad", "good", "ok")
+    holds = Label.parse("note == 'good'").evaluate(log)
+    assert np.nansum(holds) == 1
+    assert np.isnan(holds).sum() == 1
 
 
 def test_post_codes_keep_their_leading_zero():
