@@ -17,10 +17,13 @@ from genre.component import Slot
 from genre.data import Dataset, Log
 from genre.evaluate import evaluate, show
 from genre.metrics import Predictions
+from genre.rank import rank
+from genre.run import Run
 from genre.slices import slices
 from genre.systems import Catalogue, mean, measure, rank_cases, subset
 from genre.tasks import reliability
-from toyworld import circle, dataset
+from genre.train import train
+from toyworld import circle, config, dataset, tiny_backbone
 
 
 @pytest.fixture(scope="module")
@@ -282,3 +285,23 @@ def test_slices_of_items_count_only_their_targets():
     assert [len(r) for r in part.ranks] == [int((cases.targets[i] < 10).sum()) for i in cold.rows]
     assert {"age=18_24", "age=25_34"} <= set(found)
     assert not any(name.startswith("zip") for name in found)
+
+
+def test_classes_are_measured_beside_shares(tmp_path, monkeypatch):
+    monkeypatch.setenv("GENRE_CACHE", str(tmp_path / "cache"))
+    conf = config(
+        tiny_backbone(tmp_path / "bert"),
+        model={"heads": {"next": "next_item", "stars": {"type": "multiclass", "label": "value"}}},
+        pipeline={"sources": ["model", "popular"]},
+        evaluate={"bootstrap": 50, "baselines": ["popular"], "examples": 1},
+        train={"warmup_epochs": 8, "epochs": 0},
+    )
+    run = Run.create(conf, tmp_path)
+    dataset(circle()).save(run.path("data"))
+    for stage in (train, rank, evaluate):
+        stage(conf, run)
+    found = json.loads((run.path("evaluate") / "metrics.json").read_text())["systems"]
+    assert found["model"]["stars.accuracy"]["value"] > 0.9
+    assert found["item_mean"]["stars.accuracy"]["value"] == 1.0
+    assert 0.3 < found["global_mean"]["stars.accuracy"]["value"] < 0.7
+    assert found["item_mean"]["stars.multiclass_logloss"]["value"] < 0.1

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genre.types import Floats, Ints
+from genre.types import Bools, Floats, Ints
 
-Task = Literal["binary", "regression"]
+Task = Literal["binary", "regression", "multiclass"]
 SHRINKAGE = (0.0, 1.0, 3.0, 10.0, 30.0, 100.0)
 """Strengths to try: so many imagined rows of the overall mean are added to each user's and item's own."""
 EDGE = 1e-3
@@ -28,9 +28,13 @@ class Labelled:
     n_users: int
     n_items: int
 
+    def where(self, mask: Bools) -> Labelled:
+        """The rows where ``mask`` is true."""
+        return replace(self, user=self.user[mask], item=self.item[mask], label=self.label[mask])
+
 
 Predict = Callable[[Ints, Ints], Floats]
-"""Predictions for pairs of users and items."""
+"""Predictions for pairs of users and items; of classes a column each."""
 Fit = Callable[[Labelled, float], Predict]
 """Learns from rows, with a strength of shrinkage."""
 
@@ -83,13 +87,22 @@ class Fitted:
     predict: Predict
     shrinkage: float
     valid: float
-    """Loss on validation: log-loss of a binary label, mean squared error of an amount."""
+    """Loss on validation: log-loss of a yes or no and of classes, mean squared error of an amount."""
 
 
-def fit_baselines(task: Task, train: Labelled, valid: Labelled, past: Labelled) -> dict[str, Fitted]:
-    """Every baseline: shrinkage chosen by training on ``train`` and judging on ``valid``, then fitted on ``past``."""
+def fit_baselines(
+    task: Task, train: Labelled, valid: Labelled, past: Labelled, classes: Floats | None = None
+) -> dict[str, Fitted]:
+    """Every baseline: shrinkage chosen by training on ``train`` and judging on ``valid``, then fitted on ``past``.
+
+    Of ``classes`` each predicts a share, ``[rows, classes]``: a mean of ones and zeros, like that of a yes or no.
+    """
     found = {}
-    for name, fit in BASELINES.items():
+    if classes is not None:
+        valid = valid.where(np.isin(valid.label, classes))
+        valid = replace(valid, label=np.searchsorted(classes, valid.label).astype(np.float32))
+    for name, plain in BASELINES.items():
+        fit = plain if classes is None else _of_classes(plain, classes)
         grid = SHRINKAGE if name != "global_mean" else (0.0,)
         losses = [_loss(task, _predict(task, fit(train, s), valid), valid.label) for s in grid]
         best = int(np.argmin(losses))
@@ -97,12 +110,25 @@ def fit_baselines(task: Task, train: Labelled, valid: Labelled, past: Labelled) 
     return found
 
 
+def _of_classes(fit: Fit, classes: Floats) -> Fit:
+    def shares(rows: Labelled, shrinkage: float) -> Predict:
+        parts = [fit(replace(rows, label=(rows.label == one).astype(np.float32)), shrinkage) for one in classes]
+
+        def predict(user: Ints, item: Ints) -> Floats:
+            found = np.stack([np.clip(part(user, item), EDGE, 1) for part in parts], 1)
+            return (found / found.sum(1, keepdims=True)).astype(np.float32)
+
+        return predict
+
+    return shares
+
+
 def _predict(task: Task, predict: Predict, rows: Labelled) -> Floats:
     return _bounded(task, predict)(rows.user, rows.item)
 
 
 def _bounded(task: Task, predict: Predict) -> Predict:
-    if task == "regression":
+    if task != "binary":
         return predict
     return lambda user, item: np.clip(predict(user, item), EDGE, 1 - EDGE)
 
@@ -112,6 +138,8 @@ def _loss(task: Task, predicted: Floats, label: Floats) -> float:
         return 0.0
     if task == "regression":
         return float(np.square(predicted - label).mean())
+    if task == "multiclass":
+        return float(-np.log(predicted[np.arange(len(label)), label.astype(int)]).mean())
     return float(-np.where(label > 0.5, np.log(predicted), np.log1p(-predicted)).mean())
 
 

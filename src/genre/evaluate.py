@@ -27,8 +27,8 @@ from genre.resources import model_hash
 from genre.run import Run
 from genre.slices import slices
 from genre.systems import Catalogue, longest_list, measure, metric_named, rank_cases, subset
-from genre.taskmeasures import cost, measures_of_task, paired
-from genre.tasks import Task, measure_task, reliability
+from genre.taskmeasures import cost, directions_of, measures_of_task, paired
+from genre.tasks import Task, reliability
 from genre.textevaluation import TextEvaluation
 from genre.tuning import CRITERION
 
@@ -135,10 +135,7 @@ class Evaluation:
                 self.measured.setdefault(system, {}).update({f"{name}.{key}": m for key, m in measured.items()})
                 if head.predicts == "binary":
                     self.calibration.setdefault(name, {})[system] = reliability(predictions)
-            for judge in judges:
-                if judge.larger_is_better is not None:
-                    keys = measure_task(task.judged(task.rows.label), [judge])
-                    self.directions |= {f"{name}.{key}": bool(judge.larger_is_better) for key in keys}
+                self.directions |= directions_of(name, predictions, judges)
         return found
 
     def _result(self, tasks: dict[str, Any]) -> dict[str, Any]:

@@ -48,6 +48,15 @@ def _on_rows(metric: Metric, key: str, predictions: Predictions, rows: NDArray[n
     return float(metric.measure(some)[key])
 
 
+def directions_of(head: str, predictions: Predictions, judges: list[Metric]) -> dict[str, bool]:
+    """Whether larger is better, for each measure of a head that has a better."""
+    found = {}
+    for judge in judges:
+        if judge.larger_is_better is not None:
+            found |= {f"{head}.{key}": bool(judge.larger_is_better) for key in judge.measure(predictions)}
+    return found
+
+
 def paired(
     measured: dict[str, dict[str, Measured]], sides: tuple[str, ...], directions: dict[str, bool]
 ) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,7 @@ from genre.baselines import Fitted, Labelled, fit_baselines
 from genre.data import Histories, Log
 from genre.heads import Head
 from genre.labels import Label
-from genre.metrics import Metric, Predictions, Values
+from genre.metrics import Metric, Predictions
 from genre.types import Bools, Floats, Ints, Recommender
 
 
@@ -27,11 +27,13 @@ class Task:
     owner: Ints
     """Which of these each row belongs to."""
     baselines: dict[str, Fitted]
+    classes: Floats | None = None
+    """What the columns of a multiclass prediction stand for: the values that training has."""
 
     @classmethod
     def of(cls, name: str, head: Head, log: Log) -> Task | None:
         """The task of a head, its baselines fitted; None where it has no label, or no test row has one."""
-        if head.predicts not in ("binary", "regression"):
+        if head.predicts not in ("binary", "regression", "multiclass"):
             return None
         labels = Label.parse(head.label).evaluate(log)
         parts = {part: log.part == i for i, part in enumerate(("train", "valid", "test"))}
@@ -42,7 +44,9 @@ class Task:
         users = np.unique(test.user)
         histories = Histories.of(log.before("test"), users)
         owner = np.searchsorted(users, test.user).astype(np.int32)
-        return cls(name, head, test, histories, owner, fit_baselines(head.predicts, train, valid, past))
+        classes = np.unique(train.label) if head.predicts == "multiclass" else None
+        baselines = fit_baselines(head.predicts, train, valid, past, classes)
+        return cls(name, head, test, histories, owner, baselines, classes)
 
     def ask(self, model: Recommender, block: int = 4096) -> Predictions:
         """What a model predicts of the test rows."""
@@ -59,7 +63,7 @@ class Task:
 
     def judged(self, predictions: Floats) -> Predictions:
         """Predictions beside the truth."""
-        return Predictions(self.rows.label, predictions, self.rows.user)
+        return Predictions(self.rows.label, predictions, self.rows.user, self.classes)
 
     def metrics(self, metrics: list[Metric]) -> list[Metric]:
         """Those of the metrics that judge this sort of head."""
@@ -67,11 +71,6 @@ class Task:
 
     def _histories(self, start: int, block: int) -> Histories:
         return self.histories.take(self.owner[start : start + block])
-
-
-def measure_task(predictions: Predictions, metrics: list[Metric]) -> Values:
-    """Every value of the metrics."""
-    return {name: values for metric in metrics for name, values in metric.measure(predictions).items()}
 
 
 def reliability(predictions: Predictions, bins: int = 10) -> list[dict[str, float]]:

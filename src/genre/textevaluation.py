@@ -18,8 +18,8 @@ from genre.heads import Head
 from genre.metrics import Metric, Predictions
 from genre.run import Run
 from genre.sheets import Rows, Sheet, SheetMaker
-from genre.taskmeasures import cost, measures_of_task, paired
-from genre.tasks import measure_task, reliability
+from genre.taskmeasures import cost, directions_of, measures_of_task, paired
+from genre.tasks import reliability
 from genre.textbaselines import FittedText, TextRows, fit_text_baselines
 from genre.textmodel import TrainedTexts
 from genre.textvalidation import groups, judged
@@ -91,10 +91,7 @@ class TextEvaluation:
             self.measured.setdefault(system, {}).update({f"{name}.{key}": m for key, m in measured.items()})
             if head.predicts == "binary":
                 self.calibration.setdefault(name, {})[system] = reliability(predictions)
-        for judge in judges:
-            if judge.larger_is_better is not None:
-                keys = measure_task(truth, [judge])
-                self.directions |= {f"{name}.{key}": bool(judge.larger_is_better) for key in keys}
+        self.directions |= directions_of(name, truth, judges)
         chosen = {label: {"choice": str(one.choice), "valid_loss": one.valid} for label, one in baselines.items()}
         return {"label": head.label, "task": head.predicts, "rows": len(truth.truth), "baselines": chosen}
 
