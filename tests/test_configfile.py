@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from genre.component import describe, name_of
 from genre.configfile import load, schema
-from genre.crosschecks import notes
 from genre.errors import ConfigError
 from genre.yamlfile import Document, dotted, parse_path
 
@@ -71,7 +70,7 @@ pipeline:
         "c.yaml:9: train.lr.rest: should be greater than 0, not -1",
         "c.yaml:12: pipeline.sources[0].topk: unknown key; did you mean 'top_k'?",
         "c.yaml:13: pipeline.sources[1].reg: should be a valid number, not 'many'",
-        "c.yaml:14: pipeline.kk: unknown key; known: sources, filters, scorer",
+        "c.yaml:14: pipeline.kk: unknown key; known: sources, filters, scorer, rerank",
     ]
 
 
@@ -120,43 +119,6 @@ def test_contradictions_are_found_beside_a_broken_reader(problems):
 )
 def test_message(problems, text: str, message: str):
     assert problems(text)[0].startswith(message)
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ("train: {early_stopping: {metric: ndgc@10}}", "train.early_stopping.metric: no metric named 'ndgc'; did you mean"),
-        ("train: {early_stopping: {metric: ndcg}}", "train.early_stopping.metric: say at which cut-off, as in 'ndcg@10'"),
-        ("train: {early_stopping: {metric: auc@3}}", "train.early_stopping.metric: 'auc@3' has no cut-off to set; write 'auc'"),
-        ("train: {early_stopping: {metric: rmse}}", "train.early_stopping.metric: 'rmse' measures one head; say which"),
-        ("train: {early_stopping: {metric: next.rmse}}", "train.early_stopping.metric: 'rmse' needs a regression head, and 'next' is ranking"),
-        ("train: {early_stopping: {metric: next.auc}}", "train.early_stopping.metric: 'auc' measures the ranking, not one head; write 'auc'"),
-        ("train: {early_stopping: {metric: novelty@10}}", "train.early_stopping.metric: 'novelty@10' is neither good nor bad in itself"),
-        ("evaluate: {metrics: [rmse]}", "evaluate.metrics[0]: 'rmse' needs a regression head, and model.heads has none"),
-        ("evaluate: {candidates: impression}", "evaluate.candidates: 'impression' needs data.split: impressions, and it is last"),
-        ("model: {heads: {}}", "model.heads: is empty; the model needs at least one task"),
-        ("model: {heads: {next: next_item, a.b: binary}}", "model.heads.a.b: a head's name is letters, digits and underscores"),
-        ("model: {heads: {next: next_item, x: {type: binary, label: 'value ~ 4'}}}", "model.heads.x.label: 'value ~ 4' is not a label"),
-        ("model: {heads: {next: next_item, x: {type: binary, label: action}}}", "model.heads.x.label: 'action': an action is a word"),
-        ("model: {heads: {x: binary}, adapter: lora}\npipeline: {sources: [ease, model]}", "pipeline.sources[1]: source 'model' needs a head that ranks"),
-        ("model: {heads: {x: binary}}", "model.heads: source 'model' (in pipeline.sources by default) needs a head that ranks"),
-        ("model: {text: false, ids: false}", "model.text: model.text and model.ids are both false"),
-        ("model: {dim: 9, user: {type: transformer, heads: 2}}", "model.user.heads: 2 does not divide model.dim, which is 9"),
-        ("model: {template: '{title'}", "model.template: '{title': "),
-        ("model: {template: film}", "model.template: names no column"),
-        ("pipeline: {sources: []}", "pipeline.sources: is empty; without a source there is nothing to recommend"),
-        ("pipeline: {scorer: {type: weighted, weights: {eese: 1}}, sources: [ease, ease]}", "pipeline.scorer.weights.eese: weighs a source that"),
-    ],
-)  # fmt: skip
-def test_contradiction(problems, settings: str, message: str):
-    assert any(
-        problem.startswith(f"c.yaml:2: {message}") or f": {message}" in problem
-        for problem in problems(MINIMAL + settings)
-    )
-
-
-def test_a_default_metric_that_no_head_gives_is_no_mistake(write):
-    assert "rmse" in {name_of(metric) for metric in load(write(MINIMAL)).evaluate.metrics}
 
 
 def test_numbers_with_an_exponent_are_numbers(write):
@@ -230,15 +192,6 @@ def test_what_cannot_be_read_is_told(write, tmp_path: Path):
             Path(name).write_bytes(content)
         with pytest.raises(ConfigError, match=re.escape(message)):
             load(tmp_path / name if content is None else name)
-
-
-def test_notes_tell_of_settings_without_effect(write):
-    assert "model.adapter has no effect, as model.text is false" in next(
-        notes(load(write(MINIMAL), ["model.text=false"]))
-    )
-    assert "as train.epochs is 0" in next(notes(load(write(MINIMAL), ["train.epochs=0"])))
-    assert "as model.adapter is frozen" in next(notes(load(write(MINIMAL), ["model.adapter=frozen"])))
-    assert not list(notes(load(write(MINIMAL))))
 
 
 def test_a_component_of_the_users_own(write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -8,7 +8,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from genre.config import Config
-from genre.configfile import load
+from genre.configfile import load, read
 from genre.crosschecks import notes
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").rglob("*.yaml"))
@@ -20,8 +20,8 @@ def test_there_are_configurations():
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_is_valid_and_without_settings_that_do_nothing(path: Path):
-    config = load(path)
-    assert not list(notes(config))
+    config, given = read(path)
+    assert not list(notes(config, given))
     assert config.name == path.stem, "the run folder is called as the file"
 
 

@@ -168,14 +168,14 @@ def check(config: Path, overrides: tuple[str, ...]) -> None:
       genre check configs/quickstart.yaml
       genre check configs/quickstart.yaml train.lr.rest=1e-2
     """
-    from genre.configfile import load
+    from genre.configfile import read
     from genre.crosschecks import notes
     from genre.display import summarize
 
-    loaded = load(config, overrides)
+    loaded, given = read(config, overrides)
     click.echo(f"{config}: OK")
     click.echo(summarize(loaded))
-    for note in notes(loaded):
+    for note in notes(loaded, given):
         click.echo(f"note: {note}")
 
 
@@ -307,11 +307,11 @@ def _open(config: Path, overrides: tuple[str, ...]) -> Run:
     from genre.run import Run
 
     if not config.is_dir():
-        from genre.configfile import load
+        from genre.configfile import read
         from genre.crosschecks import notes
 
-        loaded = load(config, overrides)
-        for note in notes(loaded):
+        loaded, given = read(config, overrides)
+        for note in notes(loaded, given):
             click.echo(f"note: {note}", err=True)
         return Run.create(loaded)
     if overrides:

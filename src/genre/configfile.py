@@ -14,6 +14,7 @@ from genre.component import expand, names, suggest
 from genre.config import Config
 from genre.crosschecks import contradictions
 from genre.errors import ConfigError
+from genre.modelchecks import Given
 from genre.settings import plain
 from genre.yamlfile import Document, KeyPath
 
@@ -25,6 +26,11 @@ def load(path: Path | str, overrides: Sequence[str] = ()) -> Config:
 
     Raises `ConfigError` with a line for every mistake. Paths inside the file are relative to the working directory.
     """
+    return read(path, overrides)[0]
+
+
+def read(path: Path | str, overrides: Sequence[str] = ()) -> tuple[Config, Given]:
+    """The same, and which settings are said there rather than left to their default."""
     document = Document.read(Path(path))
     for text in overrides:
         document.override(text, default_at, expand)
@@ -39,7 +45,7 @@ def load(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     config = _validated(document)
     if config is None or document.problems:
         raise ConfigError(document.sorted_problems())
-    return config
+    return config, document.places.__contains__
 
 
 def _validated(document: Document) -> Config | None:
@@ -55,7 +61,7 @@ def _validated(document: Document) -> Config | None:
     # What contradicts each other is told in the same breath, so it is looked for in what is left without the mistakes.
     rest = config or _without(document.values, wrong)
     if rest is not None:
-        for at, what in contradictions(rest, lambda at: at in document.places, wrong):
+        for at, what in contradictions(rest, document.places.__contains__, wrong):
             document.report(at, what)
     return config
 

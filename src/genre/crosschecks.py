@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydantic_core import PydanticCustomError
 
+from genre import modelchecks
 from genre.component import Slot, name_of, names, suggest
-from genre.config import Config
-from genre.errors import ConfigError
-from genre.labels import Label
+from genre.config import LABEL_METRICS, Config
 from genre.metrics import Metric
-from genre.text import columns_of
-from genre.yamlfile import KeyPath
+from genre.modelchecks import Check, Finding, Given, formulation_of
+from genre.yamlfile import KeyPath, dotted
 
-Finding = tuple[KeyPath, str]
-Given = Callable[[KeyPath], bool]
-"""Whether the file, or an override, says something at a path; else its value is the default."""
 HEAD_NAME = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -34,16 +30,37 @@ def _touches(a: KeyPath, b: KeyPath) -> bool:
     return a[:shorter] == b[:shorter]
 
 
-def notes(config: Config, given: Given = lambda at: True) -> Iterator[str]:
+BARE: list[KeyPath] = [("model", name) for name in ("user", "ids", "id_dropout", "max_history")]
+BARE += [("train", "steps_per_round")]
+NO_SLATES: list[KeyPath] = [("pipeline", name) for name in ("sources", "filters", "scorer")]
+NO_SLATES += [("evaluate", "baselines"), ("evaluate", "candidates")]
+IDLE: dict[str, list[KeyPath]] = {"items": [], "rows": [*BARE, *NO_SLATES], "pairs": BARE}
+"""Settings that a formulation has no use for, by what it reads."""
+
+
+def notes(config: Config, given: Given) -> Iterator[str]:
     """Settings that have no effect as the others stand: no mistake, since an ablation may want it so."""
     fine_tunes = given(("model", "adapter")) and name_of(config.model.adapter) != "frozen"
-    if not config.model.text:
+    reads = config.model.formulation.reads
+    if reads == "items" and not config.model.text:
         if fine_tunes:
             yield "model.adapter has no effect, as model.text is false: the language model is not used"
-    elif not config.train.epochs and fine_tunes:
+    elif not config.train.epochs and not config.train.contrastive_start and fine_tunes:
         yield "model.adapter has no effect, as train.epochs is 0: the language model stays as it came"
     elif config.train.epochs and name_of(config.model.adapter) == "frozen":
         yield "train.epochs has no effect, as model.adapter is frozen: only the warm-up trains"
+    yield from _idle(config, given)
+    if reads == "pairs" and config.pipeline.rerank is None:
+        yield "pipeline.rerank is not set, so what the cross model learns orders no recommendation; set it to use it"
+
+
+def _idle(config: Config, given: Given) -> Iterator[str]:
+    idle = [dotted(at) for at in IDLE[config.model.formulation.reads] if given(at)]
+    if config.model.formulation.reads != "items" and name_of(config.model.towers) == "direct":
+        idle += ["model.dim"] if given(("model", "dim")) else []
+    if idle:
+        have = "has" if len(idle) == 1 else "have"
+        yield f"{', '.join(idle)} {have} no effect, as model.formulation is {formulation_of(config)}"
 
 
 def _early_stopping(config: Config, given: Given) -> Iterator[Finding]:
@@ -74,6 +91,9 @@ def _unanswered(config: Config, metric: Metric, head: str | None, key: str) -> s
     """Why no head, or not the head named, gives what ``metric`` measures."""
     heads = config.model.heads
     fitting = [name for name, one in heads.items() if one.predicts == metric.needs]
+    if metric.needs == "ranking" and config.model.formulation.reads != "items":
+        what = f"'{key}' ranks all items, and a {formulation_of(config)} model ranks none while it is trained"
+        return f"{what}; watch a head instead, {_watchable(config)}"
     if head is None:
         if metric.needs == "ranking":
             return None if fitting else f"'{key}' needs a head that ranks, such as next_item; model.heads has none"
@@ -81,47 +101,46 @@ def _unanswered(config: Config, metric: Metric, head: str | None, key: str) -> s
         return f"'{key}' measures one head; say which, {offer}"
     if head not in heads:
         return f"no head named '{head}'; {suggest(head, list(heads))}"
+    return _unlike(metric, head, heads[head].predicts, key)
+
+
+def _unlike(metric: Metric, head: str, predicts: str, key: str) -> str | None:
+    """Why a metric does not measure what a head predicts."""
     if metric.needs == "ranking":
         return f"'{key}' measures the ranking, not one head; write '{key}'"
-    if heads[head].predicts != metric.needs:
-        return f"'{key}' needs a {metric.needs} head, and '{head}' is {heads[head].predicts}"
+    if predicts != metric.needs:
+        return f"'{key}' needs a {metric.needs} head, and '{head}' is {predicts}"
     return None
 
 
-def _label_metrics(config: Config, given: Given) -> Iterator[Finding]:
+def _watchable(config: Config) -> str:
+    """A measure of a head that can be watched, to offer."""
+    metrics = {name: Slot("metrics").build(name) for name in LABEL_METRICS}
+    for head, one in config.model.heads.items():
+        if found := [name for name, metric in metrics.items() if metric.needs == one.predicts]:
+            return f"as in '{head}.{found[0]}'"
+    return "such as stars.rmse of a regression head"
+
+
+def _metrics(config: Config, given: Given) -> Iterator[Finding]:
     have = {head.predicts for head in config.model.heads.values()}
+    ranks = config.model.formulation.reads != "rows"
     for i, metric in enumerate(config.evaluate.metrics):
+        at, name = ("evaluate", "metrics", i), name_of(metric)
         # The default list holds a metric for every sort of head, so only what was asked for is held against it.
-        if given(("evaluate", "metrics", i)) and metric.needs != "ranking" and metric.needs not in have:
-            what = f"'{name_of(metric)}' needs a {metric.needs} head, and model.heads has none"
-            yield ("evaluate", "metrics", i), what
+        if not given(at):
+            continue
+        if metric.needs == "ranking" and not ranks:
+            yield at, f"'{name}' measures rankings, and text ranks nothing; name measures of heads, such as rmse"
+        elif metric.needs != "ranking" and metric.needs not in have:
+            yield at, f"'{name}' needs a {metric.needs} head, and model.heads has none"
 
 
-def _any_head(config: Config, given: Given) -> Iterator[Finding]:
-    if not config.model.heads:
-        yield ("model", "heads"), "is empty; the model needs at least one task, such as next: next_item"
-
-
-def _heads(config: Config, given: Given) -> Iterator[Finding]:
-    for name, head in config.model.heads.items():
-        at = ("model", "heads", name)
+def _head_names(config: Config, given: Given) -> Iterator[Finding]:
+    for name in config.model.heads:
         if not HEAD_NAME.fullmatch(name):
-            yield at, "a head's name is letters, digits and underscores, and starts with no digit"
-        if head.label:
-            try:
-                Label.parse(head.label)
-            except ValueError as error:
-                yield (*at, "label"), str(error)
-
-
-def _model_source(config: Config, given: Given) -> Iterator[Finding]:
-    if any(head.predicts == "ranking" for head in config.model.heads.values()):
-        return
-    for i, source in enumerate(config.pipeline.sources):
-        if name_of(source) == "model":
-            at = ("pipeline", "sources", i) if given(("pipeline", "sources")) else ("model", "heads")
-            where = "" if given(("pipeline", "sources")) else " (in pipeline.sources by default)"
-            yield at, f"source 'model'{where} needs a head that ranks, such as next_item; model.heads has none"
+            what = "a head's name is letters, digits and underscores, and starts with no digit"
+            yield modelchecks.place_of(name), what
 
 
 def _weights(config: Config, given: Given) -> Iterator[Finding]:
@@ -136,7 +155,7 @@ def _weights(config: Config, given: Given) -> Iterator[Finding]:
 
 
 def _sources(config: Config, given: Given) -> Iterator[Finding]:
-    if not config.pipeline.sources:
+    if not config.pipeline.sources and config.model.formulation.reads != "rows":
         yield ("pipeline", "sources"), "is empty; without a source there is nothing to recommend"
 
 
@@ -146,38 +165,13 @@ def _impressions(config: Config, given: Given) -> Iterator[Finding]:
         yield ("evaluate", "candidates"), what
 
 
-def _towers(config: Config, given: Given) -> Iterator[Finding]:
-    if not config.model.text and not config.model.ids:
-        yield ("model", "text"), "model.text and model.ids are both false, which leaves nothing to make item vectors of"
-
-
-def _user_heads(config: Config, given: Given) -> Iterator[Finding]:
-    user: Any = config.model.user
-    if name_of(user) == "transformer" and config.model.dim % user.heads:
-        yield ("model", "user", "heads"), f"{user.heads} does not divide model.dim, which is {config.model.dim}"
-
-
-def _template(config: Config, given: Given) -> Iterator[Finding]:
-    try:
-        columns = columns_of(config.model.template)
-    except ConfigError as error:
-        yield ("model", "template"), str(error).partition(": ")[2]
-        return
-    if config.model.text and not columns:
-        yield ("model", "template"), "names no column, so that all items would read alike; write one as {title}"
-
-
-CHECKS: dict[Callable[[Config, Given], Iterator[Finding]], list[KeyPath]] = {
-    _early_stopping: [("train", "early_stopping"), ("model", "heads")],
-    _label_metrics: [("evaluate", "metrics"), ("model", "heads")],
-    _any_head: [("model", "heads")],
-    _heads: [],
-    _model_source: [("pipeline", "sources"), ("model", "heads")],
+CHECKS: dict[Check, list[KeyPath]] = {
+    _early_stopping: [("train", "early_stopping"), ("model", "heads"), ("model", "formulation")],
+    _metrics: [("evaluate", "metrics"), ("model", "heads"), ("model", "formulation")],
+    _head_names: [],
     _weights: [("pipeline", "sources"), ("pipeline", "scorer")],
-    _sources: [("pipeline", "sources")],
+    _sources: [("pipeline", "sources"), ("model", "formulation")],
     _impressions: [("evaluate", "candidates"), ("data", "split")],
-    _towers: [("model", "text"), ("model", "ids")],
-    _user_heads: [("model", "user"), ("model", "dim")],
-    _template: [("model", "template"), ("model", "text")],
+    **modelchecks.CHECKS,
 }
 """Each check, with the settings it reads."""
