@@ -22,7 +22,7 @@ from genre.hidden import PassingStates, lower_states, padded, tokenize
 from genre.merging import merge, save_merged
 from genre.stack import Stack, Tuning
 from genre.stepping import Stepper
-from genre.textencoder import build
+from genre.textencoder import build, load
 from toyworld import WORDS, tiny_backbone, tiny_decoder
 
 DEPTH = 3
@@ -403,18 +403,25 @@ def test_adalora_says_what_does_not_fit(wrong: dict[str, Any], why: str):
         TypeAdapter(cls).validate_python(wrong)
 
 
+REAL = [("minilm", name) for name in names("adapters")]
+REAL += [(model, name) for model in ("e5_small", "smollm2") for name in ("lora", "adalora", "prefix", "bottleneck")]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", names("adapters"))
-def test_every_adapter_on_minilm(name: str, tmp_path: Path):
-    minilm = Slot("backbones").build("minilm").load()
-    stack, tuning = adapted(minilm, name)
+@pytest.mark.parametrize(("model", "name"), REAL)
+def test_a_real_language_model_learns_by_it(model: str, name: str, tmp_path: Path):
+    try:
+        real = load(Slot("backbones").build(model))
+    except GenreError as error:
+        pytest.skip(str(error))
+    stack, tuning = adapted(real, name)
     mine = opened(stack)
-    print(f"{name}: {sum(weight.numel() for weight in mine.values())} weights")
+    print(f"{model}, {name}: {sum(weight.numel() for weight in mine.values())} weights")
     if name != "frozen":
-        losses = train(minilm, stack, tuning, 3, lr=1e-5 if name in ("full", "top_layers") else 1e-3)
+        losses = train(real, stack, tuning, 3, lr=1e-5 if name in ("full", "top_layers") else 1e-3)
         assert all(math.isfinite(loss) for loss in losses)
         assert losses[-1] < losses[0]
     save_file({n: w.detach().clone().contiguous() for n, w in mine.items()}, tmp_path / "adapter.safetensors")
-    again, _ = adapted(minilm, name, seed=5)
+    again, _ = adapted(real, name, seed=5)
     again.load_state_dict(load_file(tmp_path / "adapter.safetensors"), strict=False)
-    torch.testing.assert_close(outputs(minilm, again), outputs(minilm, stack), rtol=0, atol=0)
+    torch.testing.assert_close(outputs(real, again), outputs(real, stack), rtol=0, atol=0)
