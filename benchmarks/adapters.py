@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import resource
 import statistics
@@ -151,7 +152,8 @@ def judge(fitter: Any, part: str, most: int = 1500) -> dict[str, float]:
 
 def summary(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """A row an adapter: medians of cost, mean and 95 % interval (t) of quality over the seeds."""
-    full = [one["seconds_per_1000_steps"] for one in found if one["adapter"] == "full"]
+    whole = {one["seed"]: one for one in found if one["adapter"] == "full"}
+    full = [one["seconds_per_1000_steps"] for one in whole.values()]
     rows = []
     for name in dict.fromkeys(one["adapter"] for one in found):
         mine = [one for one in found if one["adapter"] == name]
@@ -163,15 +165,23 @@ def summary(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "relative_time": cost / statistics.median(full) if full else None,
                 "peak_mb": statistics.median(one["peak_mb"] for one in mine),
                 **{key: interval([one["test"][key] for one in mine]) for key in mine[0]["test"]},
+                "to_full": interval([auc(one) - auc(whole[one["seed"]]) for one in mine if one["seed"] in whole]),
             }
         )
     return sorted(rows, key=lambda row: -row["recommended.label_auc"][0])
+
+
+def auc(one: dict[str, Any]) -> float:
+    """What adapters are compared by."""
+    return one["test"]["recommended.label_auc"]
 
 
 def interval(values: list[float]) -> tuple[float, float, float]:
     """Mean, and the ends of its 95 % interval by Student's t."""
     from scipy.stats import t
 
+    if not values:
+        return math.nan, math.nan, math.nan
     mean = statistics.mean(values)
     if len(values) < 2:
         return mean, mean, mean
@@ -181,11 +191,12 @@ def interval(values: list[float]) -> tuple[float, float, float]:
 
 def show(table: list[dict[str, Any]]) -> None:
     """Print the table."""
-    print(f"{'adapter':12} {'trained':>11} {'time/full':>9} {'peak MB':>8}  stars Spearman           recommended AUC")
+    head = ("stars Spearman", "recommended AUC", "AUC less that of full")
+    print(f"{'adapter':12} {'trained':>11} {'time/full':>9} {'peak MB':>8}  {'  '.join(f'{one:24}' for one in head)}")
     for row in table:
         cells = [
             f"{row[key][0]:.4f} [{row[key][1]:.4f}, {row[key][2]:.4f}]"
-            for key in ("stars.spearman", "recommended.label_auc")
+            for key in ("stars.spearman", "recommended.label_auc", "to_full")
         ]
         time_ = "-" if row["relative_time"] is None else f"{row['relative_time']:.2f}"
         print(f"{row['adapter']:12} {row['trained']:>11,} {time_:>9} {row['peak_mb']:>8.0f}  {'  '.join(cells)}")
