@@ -17,7 +17,7 @@ import genre
 ROOT = Path(genre.__file__).parent
 BOTTOM = {"errors", "types", "files", "component", "data"}
 STAGES = {"prepare", "train", "rank", "evaluate", "report"}
-TOP = {"cli", "display", "reference"}
+TOP = {"arguments", "cli", "display", "reference", "textcommand"}
 HEAVY = {
     "torch",
     "transformers",

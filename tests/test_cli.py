@@ -10,12 +10,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
+from finished import finished, finished_pairs, finished_texts
 from genre.cli import STAGES, commands
-from toyworld import circle, tiny_backbone
+from toyworld import circle, reviews, tiny_backbone
 
 
 def invoke(*arguments: str) -> Result:
@@ -23,17 +25,23 @@ def invoke(*arguments: str) -> Result:
     return CliRunner().invoke(commands, arguments)
 
 
+def write_csv(path: Path, table: Any) -> None:
+    """A table as CSV; lists with blanks between their words."""
+    rows = table.drop_columns([name for name in ("file", "line") if name in table.column_names]).to_pylist()
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({name: " ".join(one) if isinstance(one, list) else one for name, one in row.items()})
+
+
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory):
     """A working directory with a log, a configuration and its finished run; and what the run printed."""
     place = tmp_path_factory.mktemp("shop")
     reading = circle()
-    for name, table in (("interactions", reading.interactions), ("items", reading.items)):
-        rows = table.drop_columns(["file", "line"] if name == "interactions" else []).to_pylist()
-        with (place / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, rows[0])
-            writer.writeheader()
-            writer.writerows(rows)
+    write_csv(place / "interactions.csv", reading.interactions)
+    write_csv(place / "items.csv", reading.items)
     backbone = tiny_backbone(place / "backbone")
     text = f"""\
 name: toy
@@ -53,6 +61,44 @@ evaluate: {{baselines: [popular, transitions], bootstrap: 50}}
     os.chdir(place)
     yield place, invoke("run", "c.yaml")
     os.chdir(before)
+
+
+TEXTS = """\
+name: texts
+data:
+  reader: {type: table, interactions: reviews.csv, items: things.csv}
+  split: {type: random, per: log, valid: 0.2, test: 0.2}
+model:
+  formulation: text
+  backbone: BACKBONE
+  adapter: full
+  template: "{text}"
+  max_tokens: 16
+  dim: 32
+  heads:
+    stars: regression
+    recommended: {type: binary, label: recommended}
+    colour: {type: multiclass, label: colour}
+    names: {type: token, label: names}
+train:
+  warmup_epochs: 4
+  epochs: 4
+  batch_size: 16
+  lr: {backbone: 5e-3, rest: 1e-2, rest_finetune: 5e-3}
+  early_stopping: {metric: stars.rmse}
+evaluate: {bootstrap: 50}
+"""
+
+
+@pytest.fixture(scope="module")
+def texts(shop: tuple[Path, Result]) -> Result:
+    """What a run of a model of texts printed; its folder is runs/texts."""
+    place, reading = shop[0], reviews()
+    write_csv(place / "reviews.csv", reading.interactions)
+    write_csv(place / "things.csv", reading.items)
+    backbone = json.dumps({"type": "huggingface", "path": str(place / "backbone")})
+    (place / "texts.yaml").write_text(TEXTS.replace("BACKBONE", backbone), encoding="utf-8")
+    return invoke("run", "texts.yaml")
 
 
 def test_run_does_every_stage_and_ends_with_tables_and_paths(shop: tuple[Path, Result]):
@@ -156,8 +202,139 @@ def test_data_show(shop: tuple[Path, Result]):
     assert "60 users, 20 items, 720 interactions" in result.output
 
 
+def test_a_run_of_texts_ends_with_what_was_gained(texts: Result):
+    result = texts
+    assert result.exit_code == 0, result.output
+    assert "rank" not in result.output.split()
+    for word in ("stars.rmse", "colour.accuracy", "names.entity_f1", "tfidf"):
+        assert word in result.output
+    assert re.search(
+        r"^stars.rmse: (better|worse|no difference shown) t\w+ before fine-tuning, [-+]", result.output, re.M
+    )
+    assert re.search(r"^stars.rmse: .* TF-IDF, [-+]", result.output, re.M)
+    assert result.output.rstrip().endswith("report.html")
+
+
+def test_predict_answers_by_every_head(texts: Result, tmp_path: Path):
+    table = invoke("predict", "runs/texts", "--text", "word1 greycup", "--text", "word2 redpen")
+    assert table.exit_code == 0, table.output
+    assert "greycup [thing]" in table.output
+    assert re.search(r"stars +recommended +colour +names", table.output)
+    file = tmp_path / "f.jsonl"
+    file.write_text('"word1 greycup"\n\n{"text": "word2 redpen"}\n', encoding="utf-8")
+    done = invoke("predict", "runs/texts", "--file", str(file), "--json")
+    grey, red = (json.loads(line) for line in done.stdout.splitlines())
+    assert grey["text"] == "word1 greycup"
+    assert grey["heads"]["stars"] > red["heads"]["stars"] + 1
+    assert grey["heads"]["recommended"] > 0.5 > red["heads"]["recommended"]
+    assert max(red["heads"]["colour"], key=red["heads"]["colour"].get) == "red"
+    assert sum(red["heads"]["colour"].values()) == pytest.approx(1, abs=1e-3)
+    assert red["heads"]["names"] == [{"start": 6, "end": 12, "label": "thing", "text": "redpen"}]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("word1", "f.jsonl:1: not JSON"),
+        ("[1]", "f.jsonl:1: write a text in quotes, or its columns"),
+        ('{"title": "x"}', "text 1 has nothing for text, which model.template names"),
+        (None, "f.jsonl: cannot be read"),
+    ],
+)
+def test_predict_says_what_is_wrong_with_a_file(texts: Result, tmp_path: Path, line: str | None, message: str):
+    if line:
+        (tmp_path / "f.jsonl").write_text(line, encoding="utf-8")
+    result = invoke("predict", "runs/texts", "--file", str(tmp_path / "f.jsonl"))
+    assert result.exit_code == 1
+    assert message in result.stderr
+
+
+def test_predict_wants_a_text_and_a_model_of_texts(texts: Result):
+    result = invoke("predict", "runs/texts")
+    assert (result.exit_code, "say about what: --text or --file" in result.stderr) == (2, True)
+    result = invoke("predict", str(finished_pairs().folder), "--text", "redcup")
+    assert result.exit_code == 1
+    assert "ask it with 'genre recommend" in result.stderr
+
+
+def test_a_model_of_texts_recommends_nothing_and_says_so(texts: Result):
+    result = invoke("recommend", "runs/texts", "--user", "u1")
+    assert result.exit_code == 1
+    assert "recommends nothing; ask it with 'genre predict" in result.stderr
+
+
+def test_text_show_of_rows(texts: Result):
+    result = invoke("text", "show", "runs/texts", "--n", "3", "--part", "valid")
+    assert result.exit_code == 0, result.output
+    assert "text: a text is of a row of the interactions, written by '{text}'" in result.output
+    assert "48 of valid: 4 tokens in the median" in result.output
+    shown = re.findall(
+        r"word\d (red|green|blue|grey)(\w+)\n.*\n   stars: (\d)\n.*\n   colour: (\w+)\n   names: (\S+)", result.output
+    )
+    assert len(shown) == 3
+    for colour, thing, stars, said, place in shown:
+        assert {"red": "1", "green": "2", "blue": "4", "grey": "5"}[colour] == stars
+        assert (said, place) == (colour, colour + thing)
+
+
+CROSS = [
+    "name=pairs",
+    "model.heads={chosen: {type: binary, label: chosen}}",
+    "model.formulation={type: cross, negatives: 2, pool: 10, prompt: '{history:8} [SEP] {item}'}",
+    "train.early_stopping.metric=chosen.grouped_auc",
+    "pipeline.sources=[popular]",
+    "model.max_tokens=32",
+]
+
+
+def test_text_show_of_pairs(shop: tuple[Path, Result]):
+    pairs = invoke("text", "show", "c.yaml", *CROSS, "--n", "3")
+    assert pairs.exit_code == 0, pairs.output
+    assert "cross: a text is of a history and an item, written by '{history:8} [SEP] {item}'" in pairs.output
+    assert "(drawn: not chosen)" in pairs.output
+    assert re.search(r"dropped: the \d+ oldest items of the history", pairs.output)
+    assert "chosen: 1" in pairs.output
+
+
+def test_text_show_of_items(shop: tuple[Path, Result]):
+    settings = ["name=items", "model.max_tokens=4", "model.template='{title} {title}'"]
+    items = invoke("text", "show", "c.yaml", *settings, "--n", "2")
+    assert items.exit_code == 0, items.output
+    assert "two_tower: a text is of an item" in items.output
+    assert "100.0% are cut at model.max_tokens, 4" in items.output
+    assert re.search(r"4 tokens of at most 4\n   cut: \w+ word\d+", items.output)
+
+
+def test_merge_writes_a_language_model_that_reads_alike(tmp_path: Path):
+    from transformers import AutoModel
+
+    run = finished_texts()
+    result = invoke("merge", str(run.folder), str(tmp_path / "merged"))
+    assert result.exit_code == 0, result.output
+    assert f"backbone: {{type: huggingface, path: {tmp_path / 'merged'}}}" in result.output
+    merged = AutoModel.from_pretrained(tmp_path / "merged").state_dict()
+    from safetensors.torch import load_file
+
+    tuned = load_file(run.path("model") / "finetuned" / "text.safetensors")
+    before = load_file(run.path("model") / "before" / "text.safetensors")
+    name = "layers.0.attention.self.query.weight"
+    assert not tuned[f"stack.{name}"].equal(before[f"stack.{name}"])
+    assert merged[f"encoder.layer.{name.removeprefix('layers.')}"].equal(tuned[f"stack.{name}"])
+    again = invoke("merge", str(run.folder), str(tmp_path / "merged"))
+    assert again.exit_code == 1
+    assert "is there already and not empty; name another folder" in again.stderr
+
+
+def test_merge_folds_lora_in(shop: tuple[Path, Result], tmp_path: Path):
+    result = invoke("merge", str(finished().folder), str(tmp_path / "merged"))
+    assert result.exit_code == 0, result.output
+    assert (
+        invoke("check", "c.yaml", f"model.backbone={{type: huggingface, path: {tmp_path / 'merged'}}}").exit_code == 0
+    )
+
+
 def test_data_get_names_what_there_is():
-    assert invoke("data", "get").output == "movielens-100k\n"
+    assert "movielens-100k" in invoke("data", "get").output.splitlines()
     result = invoke("data", "get", "movilens-100k")
     assert result.exit_code == 1
     assert "did you mean 'movielens-100k'?" in result.stderr
@@ -183,7 +360,7 @@ def test_schema_is_json():
 
 
 def every_command() -> list[list[str]]:
-    return [[], *([name] for name in commands.commands), ["data", "get"], ["data", "show"]]
+    return [[], *([name] for name in commands.commands), ["data", "get"], ["data", "show"], ["text", "show"]]
 
 
 @pytest.mark.parametrize("command", every_command(), ids=" ".join)

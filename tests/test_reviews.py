@@ -127,8 +127,12 @@ def test_a_setting_that_does_not_fit_the_file_is_named(tmp_path, settings, messa
 
 def test_a_missing_file_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("GENRE_DATA", str(tmp_path))
-    with pytest.raises(DataError, match=r"womens-clothing-reviews.reviews\.csv\.gz: no such file"):
+    with pytest.raises(
+        DataError, match=r"data\.reader\.path: there is no womens-clothing-reviews.reviews\.csv\.gz nor"
+    ):
         Slot("datasets").build("reviews").files()
+    with pytest.raises(DataError, match=r"there is no \S+absent\.csv; fetch it"):
+        Reviews(path=tmp_path / "absent.csv").files()
 
 
 # Spans

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
+from genre.arguments import STAGES, Commands, config_arguments, do_stage, open_run
 from genre.errors import GenreError
-
-if TYPE_CHECKING:
-    from genre.config import Config
-    from genre.run import Run
+from genre.textcommand import merge, predict, text
 
 # Stages, components and rich are imported inside the commands: they bring torch and more, and help must be instant.
-
-STAGES = {"prepare": "data", "train": "model", "rank": "rank", "evaluate": "evaluate", "report": "report"}
-"""The stages in order, each with its folder in the run."""
 
 
 def main() -> None:
@@ -29,23 +21,6 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     commands(prog_name="genre")
-
-
-class Commands(click.Group):
-    """A group whose commands' `GenreError` is printed as text, and which keeps the order of the source."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except GenreError as error:
-            click.echo(str(error), err=True)
-            ctx.exit(1)
-        except KeyboardInterrupt:
-            click.echo("\nstopped; the same command goes on from what is finished", err=True)
-            ctx.exit(130)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -63,13 +38,8 @@ def commands() -> None:
     """
 
 
-def _config_arguments(command: Callable[..., Any]) -> Callable[..., Any]:
-    command = click.argument("overrides", metavar="[PATH=VALUE]...", nargs=-1)(command)
-    return click.argument("config", type=click.Path(path_type=Path))(command)
-
-
 @commands.command()
-@_config_arguments
+@config_arguments
 def run(config: Path, overrides: tuple[str, ...]) -> None:
     """Do all stages in order and print the results.
 
@@ -82,14 +52,14 @@ def run(config: Path, overrides: tuple[str, ...]) -> None:
     """
     from genre.display import print_results
 
-    opened = _open(config, overrides)
+    opened = open_run(config, overrides)
     stages = [stage for stage in STAGES if stage != "rank" or opened.config.model.formulation.reads != "rows"]
-    done = {stage: _stage(stage, opened) for stage in stages}
+    done = {stage: do_stage(stage, opened) for stage in stages}
     print_results(opened, done["evaluate"])
 
 
 @commands.command()
-@_config_arguments
+@config_arguments
 def prepare(config: Path, overrides: tuple[str, ...]) -> None:
     """Read, check and split the log.
 
@@ -99,11 +69,11 @@ def prepare(config: Path, overrides: tuple[str, ...]) -> None:
     \b
       genre prepare configs/quickstart.yaml data.split=time
     """
-    _stage("prepare", _open(config, overrides))
+    do_stage("prepare", open_run(config, overrides))
 
 
 @commands.command()
-@_config_arguments
+@config_arguments
 def train(config: Path, overrides: tuple[str, ...]) -> None:
     """Fine-tune the model.
 
@@ -112,11 +82,11 @@ def train(config: Path, overrides: tuple[str, ...]) -> None:
     \b
       genre train configs/quickstart.yaml train.epochs=3 model.adapter.r=16
     """
-    _stage("train", _open(config, overrides))
+    do_stage("train", open_run(config, overrides))
 
 
 @commands.command()
-@_config_arguments
+@config_arguments
 def rank(config: Path, overrides: tuple[str, ...]) -> None:
     """Tune and fit the sources and the scorer.
 
@@ -125,11 +95,11 @@ def rank(config: Path, overrides: tuple[str, ...]) -> None:
     \b
       genre rank configs/quickstart.yaml 'pipeline.sources=[model, ease, transitions]'
     """
-    _stage("rank", _open(config, overrides))
+    do_stage("rank", open_run(config, overrides))
 
 
 @commands.command()
-@_config_arguments
+@config_arguments
 def evaluate(config: Path, overrides: tuple[str, ...]) -> None:
     """Measure on the test part, beside the baselines.
 
@@ -140,12 +110,12 @@ def evaluate(config: Path, overrides: tuple[str, ...]) -> None:
     """
     from genre.display import print_results
 
-    opened = _open(config, overrides)
-    print_results(opened, _stage("evaluate", opened))
+    opened = open_run(config, overrides)
+    print_results(opened, do_stage("evaluate", opened))
 
 
 @commands.command()
-@_config_arguments
+@config_arguments
 def report(config: Path, overrides: tuple[str, ...]) -> None:
     """Write report.html, with tables, plots and examples.
 
@@ -154,11 +124,11 @@ def report(config: Path, overrides: tuple[str, ...]) -> None:
     \b
       genre report runs/quickstart
     """
-    _stage("report", _open(config, overrides))
+    do_stage("report", open_run(config, overrides))
 
 
 @commands.command()
-@_config_arguments
+@config_arguments
 def check(config: Path, overrides: tuple[str, ...]) -> None:
     """Tell all mistakes of a configuration at once.
 
@@ -234,6 +204,7 @@ def get(name: str | None) -> None:
 
     \b
       genre data get movielens-100k
+      genre data get chinese-reviews
     """
     from genre import download
 
@@ -244,7 +215,7 @@ def get(name: str | None) -> None:
 
 
 @data.command("show")
-@_config_arguments
+@config_arguments
 def show(config: Path, overrides: tuple[str, ...]) -> None:
     """Print counts, distributions, rows and problems.
 
@@ -258,8 +229,8 @@ def show(config: Path, overrides: tuple[str, ...]) -> None:
     from genre.data import Dataset
     from genre.display import console
 
-    opened = _open(config, overrides)
-    _stage("prepare", opened)
+    opened = open_run(config, overrides)
+    do_stage("prepare", opened)
     datacard.show(Dataset.load(opened.path("data")), console(markup=True))
 
 
@@ -292,7 +263,13 @@ def recommend(
     if user is not None and history is not None:
         raise click.UsageError("--user and --history exclude each other")
     from genre.pipeline import Pipeline
+    from genre.run import Run
 
+    if Run.open(run_folder).config.model.formulation.reads == "rows":
+        raise GenreError(
+            f"{run_folder}: model.formulation is text, which answers about texts and recommends nothing; "
+            f"ask it with 'genre predict {run_folder} --text ...'"
+        )
     pipeline = Pipeline.load(run_folder)
     items = None if history is None else tuple(word.strip() for word in history.split(",") if word.strip())
     slate = pipeline.recommend([Query(user_id=user, history=items, text=text, k=k)])[0]
@@ -302,39 +279,5 @@ def recommend(
         print_slate(slate, pipeline.data)
 
 
-def _open(config: Path, overrides: tuple[str, ...]) -> Run:
-    """The run of a configuration file, or the one that a folder holds."""
-    from genre.run import Run
-
-    if not config.is_dir():
-        from genre.configfile import read
-        from genre.crosschecks import notes
-
-        loaded, given = read(config, overrides)
-        for note in notes(loaded, given):
-            click.echo(f"note: {note}", err=True)
-        return Run.create(loaded)
-    if overrides:
-        raise click.UsageError(
-            f"{config} is a run, whose settings are fixed; give its configuration file to change them"
-        )
-    return Run.open(config)
-
-
-def _stage(name: str, opened: Run) -> bool:
-    """Do one stage, with a line before and after; false if it was already done."""
-    folder = STAGES[name]
-    before = opened.manifest["stages"].get(folder)
-    click.echo(click.style(name, bold=True))
-    _function(name)(opened.config, opened)
-    cost = opened.manifest["stages"][folder]
-    how = "already done, it took" if cost == before else "took"
-    click.echo(f"  {how} {cost['seconds']:.1f} s, {cost['peak_rss_mb']} MB at most -> {opened.path(folder)}")
-    sys.stdout.flush()
-    return cost != before
-
-
-def _function(stage: str) -> Callable[[Config, Run], Any]:
-    import importlib
-
-    return getattr(importlib.import_module(f"genre.{stage}"), stage)
+for _command in (predict, text, merge):
+    commands.add_command(_command)

@@ -118,7 +118,9 @@ def _worded(error: Any, at: KeyPath) -> str:
         message = "Input should be keys with values" + (f" ({', '.join(inside)})" if inside else "")
     if not EXPECTED.match(message):
         return message
-    return f"{EXPECTED.sub('should be', message)}, not {_short(error['input'])}"
+    quotes = error["type"] == "string_type" and isinstance(error["input"], bool)
+    mend = "; YAML reads yes, no, on and off as true and false: put the word in quotes" if quotes else ""
+    return f"{EXPECTED.sub('should be', message)}, not {_short(error['input'])}{mend}"
 
 
 def _short(value: Any) -> str:

@@ -21,21 +21,25 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-TASK_METRICS = (".rmse", ".mae", ".label_auc", ".grouped_auc", ".logloss")
+TASK_METRICS = (".rmse", ".mae", ".label_auc", ".grouped_auc", ".logloss", ".accuracy", ".macro_f1")
+TASK_METRICS += (".entity_f1", ".perplexity")
 """Measures of what the heads predict that are printed at the end of a run; the report has all."""
 
 
 def summarize(config: Config) -> str:
     """A configuration in a few lines."""
     heads = ", ".join(f"{name} ({name_of(head)})" for name, head in config.model.heads.items())
-    text = f"{name_of(config.model.backbone)} with {name_of(config.model.adapter)}" if config.model.text else "no text"
-    train = config.train
+    model, train, rows = config.model, config.train, config.model.formulation.reads == "rows"
+    text = f"{name_of(model.backbone)} with {name_of(model.adapter)}" if model.text else "no text"
+    pipeline = f"{_names(config.pipeline.sources)} -> {name_of(config.pipeline.scorer)}"
+    if config.pipeline.rerank is not None:
+        pipeline += f" -> the best {config.pipeline.rerank.top} read again"
     lines = {
         "data": f"{name_of(config.data.reader)}, split {name_of(config.data.split)}",
-        "model": f"{text}; tasks {heads}",
+        "model": f"{name_of(model.formulation)}: {text}; tasks {heads}",
         "train": f"up to {train.warmup_epochs} + {train.epochs} epochs; watches {train.early_stopping.metric}",
-        "pipeline": f"{_names(config.pipeline.sources)} -> {name_of(config.pipeline.scorer)}",
-        "evaluate": f"beside {_names(config.evaluate.baselines)}",
+        "pipeline": "none: a model of texts recommends nothing" if rows else pipeline,
+        "evaluate": "beside the mean and TF-IDF" if rows else f"beside {_names(config.evaluate.baselines)}",
         "run": f"runs/{config.name}",
     }
     return "\n".join(f"  {name:9} {line}" for name, line in lines.items())
@@ -54,22 +58,40 @@ def print_results(run: Run, measured_now: bool) -> None:
     if not path.exists():
         raise RunError(f"{path}: not there; make it with 'genre evaluate'")
     results = json.loads(path.read_text(encoding="utf-8"))
-    if not measured_now:
+    if not measured_now and run.config.model.formulation.reads != "rows":
         from genre.evaluate import show
 
         show(results)
     systems = results["systems"].values()
     measured = dict.fromkeys(name for values in systems for name in values if _cell(values[name]))
     chosen = [name for name in measured if name.endswith(TASK_METRICS)]
-    if chosen:
-        console().print(_task_table(results["systems"], chosen))
+    for name in dict.fromkeys(name.partition(".")[0] for name in chosen):
+        console().print(_task_table(results["systems"], name, [one for one in chosen if one.startswith(f"{name}.")]))
+    for line in _gains(results):
+        click.echo(line)
     for stage, file in (("evaluate", "metrics.json"), ("report", "report.html")):
         if (run.path(stage) / file).exists():
             click.echo(f"{run.path(stage) / file}")
 
 
-def _task_table(systems: dict[str, dict[str, Any]], names: list[str]) -> Table:
-    table = _table("tasks: value with its 95 % interval", "system", *names)
+def _gains(results: dict[str, Any]) -> Iterator[str]:
+    """What fine-tuning gained each head, by its first measure, where there is no ranking whose gate says it."""
+    if results["gate"]:
+        return
+    told = set()
+    for found in results["comparisons"]:
+        beside = {"model_before": "before fine-tuning", "tfidf": "TF-IDF"}.get(found["b"])
+        head = found["metric"].partition(".")[0]
+        if found["a"] != "model" or beside is None or (head, beside) in told:
+            continue
+        told.add((head, beside))
+        low, high = found["ci95"]
+        verdict = {"no difference": "no difference shown to"}.get(found["verdict"], f"{found['verdict']} than")
+        yield f"{found['metric']}: {verdict} {beside}, {found['difference']:+.4f} [{low:+.4f}, {high:+.4f}]"
+
+
+def _task_table(systems: dict[str, dict[str, Any]], head: str, names: list[str]) -> Table:
+    table = _table(f"{head}: value with its 95 % interval", "system", *names)
     for system, values in systems.items():
         cells = [_cell(values.get(name)) for name in names]
         if any(cells):
@@ -106,6 +128,25 @@ def slate_json(slate: Slate, data: Dataset) -> str:
     titles = _titles(slate, data)
     items = [{**asdict(item), "title": titles[item.item_id]} for item in slate.items]
     return json.dumps({**asdict(slate), "items": items}, indent=1, ensure_ascii=False)
+
+
+def print_answers(answers: list[dict[str, Any]]) -> None:
+    """What the heads of a text model say, a row a text."""
+    heads = list(dict.fromkeys(head for answer in answers for head in answer["heads"]))
+    table = _table("", "text", *heads)
+    for answer in answers:
+        table.add_row(answer["text"], *(_said(answer["heads"][head]) for head in heads))
+    console().print(table)
+
+
+def _said(answer: Any, most: int = 3) -> str:
+    """An answer in a cell: a number, the likeliest classes, or places in the text."""
+    if isinstance(answer, dict):
+        likely = sorted(answer.items(), key=lambda one: -one[1])[:most]
+        return ", ".join(f"{name} {value:.2f}" for name, value in likely)
+    if isinstance(answer, list):
+        return ", ".join(f"{place['text']} [{place['label']}]" for place in answer) or "-"
+    return f"{answer:.2f}"
 
 
 def _titles(slate: Slate, data: Dataset) -> dict[str, str]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 INK, FAINT, GRID = "#010101", "#020202", "#030303"
 SERIES = ("#040401", "#040402", "#040403", "#040404", "#040405")
 """Stand-ins that no drawing needs for itself; the page's own colours are put in their place."""
+LINES = ("-", "--", ":")
+"""Where there are more lines than colours, the further ones are dashed."""
 COLOURS = {INK: "var(--ink)", FAINT: "var(--faint)", GRID: "var(--line)"}
 COLOURS |= {stand_in: f"var(--series-{i})" for i, stand_in in enumerate(SERIES, 1)}
 STYLE: dict[Any, Any] = {
@@ -84,8 +86,8 @@ def grouped(rows: Sequence[str], series: dict[str, dict[str, Estimate]], title: 
         return _svg(figure)
 
 
-def curves(panels: dict[str, dict[str, list[float | None]]], warmup: int) -> str:
-    """One panel a measure over epochs; a line marks where fine-tuning of the language model begins."""
+def curves(panels: dict[str, dict[str, list[float | None]]], phases: Sequence[int]) -> str:
+    """One panel a measure over epochs; a line after each of the epochs that end one of the ``phases``."""
     from matplotlib.ticker import MaxNLocator
 
     columns = min(2, len(panels))
@@ -95,9 +97,10 @@ def curves(panels: dict[str, dict[str, list[float | None]]], warmup: int) -> str
             for i, (name, values) in enumerate(lines.items()):
                 numbers = [np.nan if value is None else value for value in values]
                 steps = range(1, len(numbers) + 1)
-                axis.plot(steps, numbers, color=SERIES[i], linewidth=1.6, label=name, marker="o", markersize=2.5)
-            if 0 < warmup < max(len(values) for values in lines.values()):
-                axis.axvline(warmup + 0.5, color=FAINT, linewidth=1, linestyle=(0, (3, 3)))
+                colour, style = SERIES[i % len(SERIES)], LINES[i // len(SERIES) % len(LINES)]
+                axis.plot(steps, numbers, style, color=colour, linewidth=1.6, label=name, marker="o", markersize=2.5)
+            for last in phases:
+                axis.axvline(last + 0.5, color=FAINT, linewidth=1, linestyle=(0, (3, 3)))
             axis.set_title(title)
             axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
             if len(lines) > 1:

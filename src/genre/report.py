@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,19 +14,15 @@ from genre.component import describe
 from genre.config import Config
 from genre.files import replacing_folder, unseal, write_text
 from genre.run import Run
+from genre.wording import choice_in_words, count, duration, label, number, relative, signed, slice_in_words, words
 
-OURS = ("genre", "genre_before", "model", "model_before", "pretrained")
+OURS = ("genre", "genre_before", "retrieved", "model", "model_before", "pretrained")
 COLUMNS = ("recall@10", "ndcg@10", "mrr@10", "auc", "coverage@10", "novelty@10", "diversity@10")
 DRAWN = ("ndcg@10", "recall@10")
-TASK_SYSTEMS = ("model", "model_before", "user_item_bias", "user_mean", "item_mean", "global_mean")
-CALIBRATED = ("model", "model_before", "user_item_bias")
-LABELS = {
-    "genre": "GENRE, whole pipeline",
-    "genre_before": "GENRE before fine-tuning",
-    "model": "model, fine-tuned",
-    "model_before": "model before fine-tuning",
-    "pretrained": "language model as it came",
-}
+CALIBRATED = ("model", "model_before", "user_item_bias", "tfidf")
+READS = {"items": "the text of each item", "rows": "the text of each row", "pairs": "a history and an item together"}
+MOST_CARDS = 6
+"""Verdicts at the top of the page; the tasks have them all."""
 EVALUATE_FORMAT = 1
 
 
@@ -49,11 +44,6 @@ def _template_text() -> str:
     return (Path(__file__).parent / "report.html").read_text(encoding="utf-8")
 
 
-def label(system: str) -> str:
-    """A system's name for people."""
-    return LABELS.get(system, system.replace("_", " "))
-
-
 @dataclass(frozen=True)
 class Page:
     """Everything that the template shows. Text is escaped by the template; only the figures are markup."""
@@ -68,6 +58,7 @@ class Page:
 
         environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
         environment.filters |= {"number": number, "signed": signed, "count": count, "time": duration, "label": label}
+        environment.filters["words"] = words
         drawn = {name: Markup(svg) for name, svg in self._figures().items()}
         return environment.from_string(_template_text()).render(page=self, figures=drawn, result=self.result)
 
@@ -100,6 +91,11 @@ class Page:
         return pq.read_table(path).to_pylist() if path.exists() else []
 
     @property
+    def phases(self) -> list[str]:
+        """The phases of the training, in order."""
+        return list(dict.fromkeys(row["phase"] for row in self.curves))
+
+    @property
     def columns(self) -> list[str]:
         """The ranking metrics that the table shows."""
         return [name for name in COLUMNS if any(name in found for found in self.result["systems"].values())]
@@ -125,17 +121,40 @@ class Page:
         return best
 
     @property
+    def ranks(self) -> bool:
+        """Whether rankings were measured; a model of texts has none."""
+        return bool(self.columns)
+
+    @property
     def gains(self) -> list[tuple[str, dict[str, Any]]]:
         """The comparisons that matter most, each with a title: the gate, and what fine-tuning gained."""
+        if not self.ranks:
+            return self._task_gains()
         gate = self.result["gate"]
         metric = gate["metric"] if gate else "ndcg@10"
         pairs = [("The whole pipeline beside the best simple method", "genre", gate["baseline"])] if gate else []
         pairs += [
+            ("What reading the top again gained", "genre", "retrieved"),
             ("What fine-tuning the language model gained", "model", "model_before"),
             ("What that gained the whole pipeline", "genre", "genre_before"),
             ("The model beside the language model as it came", "model", "pretrained"),
         ]
         return [(title, found) for title, a, b in pairs if (found := self._comparison(a, b, metric))]
+
+    def _task_gains(self) -> list[tuple[str, dict[str, Any]]]:
+        """What fine-tuning gained each task, and what the model gains over words that are counted."""
+        titles = {"model_before": "What fine-tuning gained: {}", "tfidf": "Beside TF-IDF: {}"}
+        found = {b: dict(self._firsts("model", b)) for b in titles}
+        cards = [(titles[b].format(n), found[b][n]) for n in self.result["tasks"] for b in titles if n in found[b]]
+        return cards[:MOST_CARDS]
+
+    def _firsts(self, a: str, b: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """For each task its first measure that has a better, as a comparison of two systems."""
+        for name in self.result["tasks"]:
+            keys = [key for key in self.result["larger_is_better"] if key.startswith(f"{name}.")]
+            found = next(filter(None, (self._comparison(a, b, key) for key in keys)), None)
+            if found:
+                yield name, found
 
     def _comparison(self, a: str, b: str, metric: str) -> dict[str, Any] | None:
         for found in self.result["comparisons"]:
@@ -149,7 +168,7 @@ class Page:
         """For each head with a label: its measures by system."""
         tables = []
         for name, facts in self.result["tasks"].items():
-            rows = {s: self._of_head(s, name) for s in TASK_SYSTEMS if s in self.result["systems"]}
+            rows = {system: self._of_head(system, name) for system in self.result["systems"]}
             columns = list(dict.fromkeys(key for found in rows.values() for key in found))
             shown = [
                 key for key in columns if any(found.get(key, {}).get("value") is not None for found in rows.values())
@@ -161,6 +180,10 @@ class Page:
                     "n": facts["rows"],
                     "columns": shown,
                     "rows": {s: m for s, m in rows.items() if m},
+                    "beside": [
+                        found for system in rows for head, found in self._firsts("model", system) if head == name
+                    ],
+                    "chosen": {s: chosen for s, one in facts["baselines"].items() if (chosen := choice_in_words(one))},
                 }
             )
         return tables
@@ -178,8 +201,11 @@ class Page:
         read = ", ".join(f"{count(counts[what])} {what}" for what in ("interactions", "users", "items"))
         trained = training.get("trainable_parameters")
         of_backbone = training.get("trainable_backbone_parameters")
+        adapter = describe(model.adapter)["type"]
+        tuned = "held as it came" if adapter == "frozen" else f"fine-tuned by {adapter}"
         return {
-            "language model": f"{describe(model.backbone)['type']}, fine-tuned by {describe(model.adapter)['type']}",
+            "language model": f"{describe(model.backbone)['type']}, {tuned}",
+            "reads": READS[model.formulation.reads],
             "tasks": heads,
             "data": f"{self.data.get('name', '')}: {read}",
             "trained weights": f"{count(trained)}, of them {count(of_backbone)} in the language model",
@@ -194,6 +220,17 @@ class Page:
             for name, settings in self.result["settings"].items()
         }
         return [f"{label(name)} ({words})" if words else label(name) for name, words in found.items()]
+
+    @cached_property
+    def reread(self) -> dict[str, Any] | None:
+        """How much reading the top again counts, and NDCG@10 on validation of every weight that was tried."""
+        path = self.run.path("rank") / "rerank_finetuned.json"
+        if self.config.pipeline.rerank is None or not path.exists():
+            return None
+        found = _json(path)
+        tried = next(one for one in found.values() if isinstance(one, dict))
+        weight = float(found["weight"])
+        return {**found, "weight": weight, "tried": {float(w): value for w, value in tried.items()}}
 
     @property
     def cost(self) -> list[tuple[str, str]]:
@@ -219,7 +256,7 @@ class Page:
     @property
     def slices(self) -> list[tuple[str, dict[str, Any]]]:
         """Name in words, and what was found."""
-        return [(_slice(name), found) for name, found in self.result["slices"].items()]
+        return [(slice_in_words(name), found) for name, found in self.result["slices"].items()]
 
     def _figures(self) -> dict[str, str]:
         makers: dict[str, Callable[[], str | None]] = {
@@ -254,21 +291,19 @@ class Page:
     def _curves_figure(self) -> str | None:
         if not self.curves:
             return None
-        names = [name for name in self.curves[0] if "/" in name]
+        names = [name for name in self.curves[0] if "/" in name and any(row[name] is not None for row in self.curves)]
         losses = {
             name.removeprefix("loss/"): [row.get(name) for row in self.curves] for name in names if "loss/" in name
         }
-        first = {
-            name: [v / values[0] if v is not None and values[0] else None for v in values]
-            for name, values in losses.items()
-        }
+        first = {name: relative(values) for name, values in losses.items()}
         panels = {"training loss, 1 = first epoch": first}
         panels |= {
             f"validation {n.removeprefix('valid/')}": {n: [row.get(n) for row in self.curves]}
             for n in names
             if "valid/" in n
         }
-        return figures.curves(panels, sum(row["phase"] == "warmup" for row in self.curves))
+        phases = [row["phase"] for row in self.curves]
+        return figures.curves(panels, [at for at in range(1, len(phases)) if phases[at] != phases[at - 1]])
 
     def _slices_figure(self) -> str | None:
         rows = [f"{name} ({found['n']})" for name, found in self.slices]
@@ -289,35 +324,6 @@ class Page:
             for head, bins in self.result["calibration"].items()
         }
         return figures.calibration(panels) if panels else None
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """A measure with a fixed number of digits, so that columns align."""
-    return "–" if value is None else f"{value:.{digits}f}"
-
-
-def signed(value: float) -> str:
-    """A difference, with its sign."""
-    return f"{value:+.4f}".replace("-", "−")
-
-
-def count(value: float | None) -> str:
-    """A count with thin spaces between thousands."""
-    return "–" if value is None else f"{value:,.0f}".replace(",", "\u202f")
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds, or minutes and seconds."""
-    if seconds is None:
-        return "–"
-    return f"{seconds:.1f} s" if seconds < 90 else f"{int(seconds // 60)} min {int(seconds % 60)} s"
-
-
-def _slice(name: str) -> str:
-    """``user_history_1_5`` as ``history 1–5``, ``age=55_up`` as ``age 55 and more``."""
-    words = re.sub(r"^(user|item)_(?=\w+)(?!.*=)", "", name).replace("=", " ").replace("..", "–")
-    words = re.sub(r"(\d)_(\d+)$", r"\1–\2", words)
-    return re.sub(r"_up$", " and more", words).replace("_", " ")
 
 
 def _json(path: Path) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 from genre.component import component
 from genre.datasets import Reading
 from genre.errors import DataError
+from genre.files import cache_folder
 from genre.rows import Rejected, arrow, check_files, columns_of, data_folder, need, renamed
 from genre.spans import read_spans, write_spans
 
@@ -36,8 +37,9 @@ class Reviews:
     """
 
     path: Path | None = None
-    """The file, which may be gzipped. None given means ``womens-clothing-reviews/reviews.csv.gz`` where ``GENRE_DATA``
-    says, else below ``../shared/data``."""
+    """The file, which may be gzipped. None given means ``womens-clothing-reviews/reviews.csv.gz``. One that is not in
+    the working directory is looked for where ``genre data get`` puts data sets, then below ``GENRE_DATA``, else below
+    ``../shared/data``."""
     columns: dict[str, str] = field(default_factory=lambda: dict(WOMENS_CLOTHING))
     """Our name: its name in the file. ``value`` is the main amount, such as stars; ``item_id``, ``user_id``,
     ``timestamp``, ``part`` mean what they do everywhere; other names are yours. Columns not named here keep theirs."""
@@ -58,7 +60,15 @@ class Reviews:
     """Terms under which the data may be used; printed in the report."""
 
     def files(self) -> list[Path]:
-        return check_files([self.path or data_folder() / "womens-clothing-reviews" / "reviews.csv.gz"])
+        path = self.path or Path("womens-clothing-reviews", "reviews.csv.gz")
+        places = [path, cache_folder() / "data" / path, data_folder() / path]
+        found = next((place for place in places if place.exists()), None)
+        if not found:
+            raise DataError(
+                f"data.reader.path: there is no {' nor '.join(map(str, dict.fromkeys(places)))}; fetch it ('genre data "
+                "get' says what it can), or set the path"
+            )
+        return check_files([found])
 
     def read(self) -> Reading:
         (path,) = self.files()
