@@ -77,12 +77,17 @@ def components_page() -> str:
     ]
     for kind in kinds():
         parts += [f"## {kind}\n", doc(importlib.import_module(f"genre.{kind}")) + "\n"]
+        parts += [FIGURES[kind]] if kind in FIGURES else []
         for name in names(kind):
             cls = find(kind, name)
             parts += [f"### {name}\n", doc(cls) + "\n"]
             own = settings(cls)
             parts += [_table(own)] if own else ["No settings.\n"]
     return "\n".join(parts)
+
+
+FIGURES = {"adapters": "![Weights trained against quality, by adapter](adapters.svg) (`benchmarks/adapters.py`)\n"}
+"""Pictures of a kind, made by a benchmark."""
 
 
 def _table(rows: list[Setting]) -> str:
