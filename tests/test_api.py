@@ -1,5 +1,6 @@
 """The public names: few, cheap to import, and enough."""
 
+import json
 import subprocess
 import sys
 
@@ -75,3 +76,38 @@ evaluate: {{bootstrap: 20, baselines: [popular], metrics: [ndcg@10]}}
     assert isinstance(Dataset.load(made.path("data")), Dataset)
     [slate] = load(made.folder).recommend([Query(history=("i1", "i2"))])
     assert slate.items
+
+
+def test_a_model_of_texts_runs_without_ranking(tmp_path, monkeypatch):
+    import yaml
+
+    from toyworld import reviews, tiny_backbone
+
+    monkeypatch.setenv("GENRE_CACHE", str(tmp_path / "cache"))
+    log = reviews(80).interactions.drop_columns(["names", "file", "line", "user_id", "item_id"])
+    (tmp_path / "reviews.jsonl").write_text(
+        "\n".join(json.dumps(row, allow_nan=False, default=str) for row in log.to_pylist())
+    )
+    reader = {
+        "type": "reviews",
+        "path": str(tmp_path / "reviews.jsonl"),
+        "columns": {},
+        "item_columns": [],
+        "text": ["text"],
+    }
+    config = {
+        "name": "texts",
+        "data": {"reader": reader, "split": {"type": "random", "per": "log"}},
+        "model": {
+            "formulation": "text",
+            "backbone": tiny_backbone(tmp_path / "bert"),
+            "template": "{text}",
+            "heads": {"stars": {"type": "regression", "label": "value"}},
+        },
+        "train": {"warmup_epochs": 1, "epochs": 1, "early_stopping": {"metric": "stars.rmse"}},
+        "evaluate": {"bootstrap": 20, "examples": 1},
+    }
+    (tmp_path / "texts.yaml").write_text(yaml.safe_dump(config))
+    run = genre.run(tmp_path / "texts.yaml", root=tmp_path)
+    assert (run.path("report") / "report.html").exists()
+    assert not run.path("rank").exists()

@@ -65,7 +65,8 @@ def load(folder: Path | str) -> Pipeline:
 def run(config: Path | str, overrides: Sequence[str] = (), root: Path | str = "runs") -> Run:
     """Do every stage of a configuration file, with ``overrides`` such as ``train.epochs=3``; gives its run folder.
 
-    A stage whose inputs are unchanged is not done again. Raises `ConfigError` with every mistake at once.
+    A stage whose inputs are unchanged is not done again; of a model of texts there is nothing to rank. Raises
+    `ConfigError` with every mistake at once.
     """
     from genre.configfile import load as read
     from genre.run import STAGES, Run
@@ -73,7 +74,8 @@ def run(config: Path | str, overrides: Sequence[str] = (), root: Path | str = "r
     settings = read(config, overrides)
     made = Run.create(settings, Path(root))
     verbs = {"data": "prepare", "model": "train"}
-    for stage in STAGES:
+    recommends = settings.model.formulation.reads != "rows"
+    for stage in STAGES if recommends else [one for one in STAGES if one != "rank"]:
         verb = verbs.get(stage, stage)
         getattr(importlib.import_module(f"genre.{verb}"), verb)(settings, made)
     return made

@@ -19,7 +19,7 @@ from genre.tuning import Tuned, Tuner
 from genre.types import State
 
 WHAT = {
-    "genre": "the whole pipeline: sources, filters, scorer",
+    "genre": "the whole pipeline: sources, filters, scorer, and where it is set the top read again",
     "genre_before": "the same pipeline with the model as it was before its language model was fine-tuned",
     "retrieved": "the same pipeline without reading its top again",
     "model": "the fine-tuned model alone",

@@ -94,7 +94,8 @@ def _rerank(config: Config, pipeline: Pipeline, model: Recommender, cases: Cases
     scores, trace = pipeline.score_block(some.histories, None if some.shown is None else some.allowed())
     trace.insist()
     fitted, tried = fit_reranker(Reranker(model, rerank.head, rerank.top), scores, some)
-    return {"weight": fitted.weight, CRITERION: tried, "cases": len(some)}
+    # JSON has no infinity, which is the weight of a reading that alone decides.
+    return {"weight": str(fitted.weight), CRITERION: tried, "cases": len(some)}
 
 
 def fit_sources(pipeline: Pipeline, log: Log, advance: Any = lambda done: None) -> Pipeline:

@@ -32,14 +32,17 @@ class Task:
 
     @classmethod
     def of(cls, name: str, head: Head, log: Log) -> Task | None:
-        """The task of a head, its baselines fitted; None where it has no label, or no test row has one."""
+        """The task of a head, its baselines fitted; None where it has no label, or all test rows have the same.
+
+        All are chosen, for one, where nothing was shown and passed over.
+        """
         if head.predicts not in ("binary", "regression", "multiclass"):
             return None
         labels = Label.parse(head.label).evaluate(log)
         parts = {part: log.part == i for i, part in enumerate(("train", "valid", "test"))}
         train, valid, test = (_labelled(log, labels, parts[part]) for part in ("train", "valid", "test"))
         past = _labelled(log, labels, parts["train"] | parts["valid"])
-        if not len(test.label):
+        if not len(test.label) or test.label.min() == test.label.max():
             return None
         users = np.unique(test.user)
         histories = Histories.of(log.before("test"), users)

@@ -36,7 +36,7 @@ class Binary:
     """How often a yes counts; ``balanced``: as often as makes both weigh the same. Larger misses fewer of a rare yes,
     and the probabilities promise too much."""
     words: tuple[str, str] | None = None
-    """A decoder's words for yes and no, such as ``[yes, no]``: the head starts as the difference of their output
+    """A decoder's words for yes and no, such as ``["yes", "no"]``: the head starts as the difference of their output
     vectors. Each must be one token, after a blank or as it stands; needs ``model.towers: direct``."""
 
     def build(self, dim: int, label: LabelFacts, language: Language | None) -> nn.Module:
