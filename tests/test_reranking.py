@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -64,4 +62,26 @@ def test_how_much_it_counts_is_what_orders_validation_best():
     assert tried[str(right.weight)] == max(tried.values()) == 1.0
     wrong, _ = fit_reranker(reranker(1.0), scores, cases(tops[:, 0]))
     assert wrong.weight == 0
-    assert float(json.loads(json.dumps({"weight": str(float("inf"))}))["weight"]) == float("inf")
+
+
+def test_a_reading_that_alone_decides_is_kept_and_read_back(tmp_path, monkeypatch):
+    """JSON has no infinity, so the way to the file and back is gone whole: the stage's own, then the pipeline's."""
+    from genre import pipeline, rank
+    from genre.config import Config, DataSection
+    from genre.files import write_json
+
+    conf = Config(data=DataSection(reader={"type": "table"}), pipeline={"rerank": {"top": 5}})
+    scores = np.array([[5.0, 4.0, 3.0, 2.0, 1.0, 0.0]] * 3, dtype=np.float32)
+    none = np.full(3, -1, dtype=np.int32)
+    cases = Cases(np.arange(3, dtype=np.int32), none, nobody(3), [np.array([4], dtype=np.int32)] * 3, None, 6)
+    monkeypatch.setattr("genre.reranking.WEIGHTS", (0.0, float("inf")))
+
+    class Retrieved:
+        def score_block(self, histories, within):
+            return scores, pipeline.Trace()
+
+    found = rank._rerank(conf, Retrieved(), Reader(), cases)  # type: ignore[arg-type]
+    write_json(tmp_path / "rerank.json", found)
+    made = pipeline._reranker(conf, Reader(), tmp_path / "rerank.json")  # type: ignore[arg-type]
+    assert made is not None
+    assert made.weight == float("inf")
