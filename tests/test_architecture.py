@@ -15,7 +15,7 @@ import pytest
 import genre
 
 ROOT = Path(genre.__file__).parent
-BOTTOM = {"errors", "types", "files", "component", "data"}
+BOTTOM = {"errors", "types", "files", "component", "data", "candidates"}
 STAGES = {"prepare", "train", "rank", "evaluate", "report"}
 TOP = {"arguments", "cli", "display", "reference", "textcommand"}
 HEAVY = {
@@ -23,6 +23,7 @@ HEAVY = {
     "transformers",
     "peft",
     "implicit",
+    "lightgbm",
     "pyarrow",
     "matplotlib",
     "safetensors",

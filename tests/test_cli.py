@@ -343,7 +343,7 @@ def test_data_get_names_what_there_is():
 def test_list():
     kinds = invoke("list")
     assert "frozen, full, ia3, lora, prefix, prompt, side, top_layers\n" in kinds.output
-    assert "ease(top_k, reg)" in invoke("list", "sources").output
+    assert "ease(top_k, reg, most_items, neighbours)" in invoke("list", "sources").output
     one = invoke("list", "adapters", "lora").output
     assert "  r: whole number > 0 = 8\n      Rank of the change" in one
     assert "\x1b" not in one

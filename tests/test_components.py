@@ -8,12 +8,14 @@ import math
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from pydantic import TypeAdapter
 
+from genre.candidates import Candidates
 from genre.component import Slot, describe, find, kinds, name_of, names
 from genre.data import PARTS, UNUSED, Dataset, Histories, Log
 from genre.errors import GenreError
@@ -99,17 +101,17 @@ def histories() -> Histories:
     """Of all people, and of one without a history."""
     known = Histories.of(log())
     nothing = Histories.of_items([[]])
-    return Histories(
-        np.append(known.offsets, known.offsets[-1]),
-        known.item,
-        known.value,
-        known.action,
-        (*known.texts, *nothing.texts),
-    )
+    return Histories.joined([known, nothing])
 
 
 class Oracle:
     """A model that knows the circle: the item after the latest one is next."""
+
+    ranking_head = "next"
+    heads: ClassVar[dict[str, Any]] = {"liked": Slot("heads").build("binary")}
+
+    def predict(self, head: str, histories: Histories, items: np.ndarray, owner: np.ndarray) -> np.ndarray:
+        return self.score_next(histories)[owner, items]
 
     def score_next(self, histories: Histories) -> np.ndarray:
         scores = np.zeros((len(histories), world().items.num_rows), dtype=np.float32)
@@ -207,27 +209,77 @@ def test_filter(name: str):
 def test_scorer(name: str, tmp_path: Path):
     scorer = Slot("scorers").build(name)
     rng = np.random.default_rng(0)
-    targets = [np.array([i % 20], dtype=np.int32) for i in range(40)]
-    good = rng.normal(size=(40, 20)).astype(np.float32)
-    good[np.arange(40), [int(t[0]) for t in targets]] += 3
+    n = 400
+    targets = [np.array([i % 20], dtype=np.int32) for i in range(n)]
+    good = rng.normal(size=(n, 20)).astype(np.float32)
+    good[np.arange(n), [int(t[0]) for t in targets]] += 3
     scores = {
         "good": good,
-        "noise": rng.normal(size=(40, 20)).astype(np.float32),
-        "silent": np.zeros((40, 20), np.float32),
+        "noise": rng.normal(size=(n, 20)).astype(np.float32),
+        "silent": np.zeros((n, 20), np.float32),
     }
-    allowed = rng.random((40, 20)) < 0.8
-    allowed[np.arange(40), [int(t[0]) for t in targets]] = True
-    before = copy.deepcopy(scores)
-    state = scorer.fit(scores, allowed, targets)
-    final = scorer.score(state, scores, allowed)
-    assert final.shape == allowed.shape
-    assert np.isfinite(final[allowed]).all()
-    assert same(before, scores)
-    assert same(scorer.fit(scores, allowed, targets), state)
+    allowed = rng.random((n, 20)) < 0.8
+    allowed[np.arange(n), [int(t[0]) for t in targets]] = True
+    candidates = Candidates.of(allowed, scores)
+    chosen = candidates.holds(targets)
+    before = copy.deepcopy(candidates)
+    state = scorer.fit(candidates, chosen)
+    final = scorer.score(state, candidates)
+    assert final.shape == (len(candidates),)
+    assert final.dtype == np.float32
+    assert np.isfinite(final).all()
+    assert same(vars(before), vars(candidates))
+    assert same(scorer.fit(candidates, chosen), state)
     save_state(tmp_path / "s.safetensors", state)
-    assert same(scorer.score(load_state(tmp_path / "s.safetensors"), scores, allowed), final)
-    mean_rank = np.mean(np.concatenate(ranks(final, allowed, targets)))
+    assert same(scorer.score(load_state(tmp_path / "s.safetensors"), candidates), final)
+    shares = scorer.shares(state)
+    assert shares.shape == (3,)
+    assert shares.sum() == pytest.approx(1, abs=1e-4)
+    mean_rank = np.mean(np.concatenate(ranks(candidates.spread(final, 20), allowed, targets)))
     assert mean_rank < np.mean(np.concatenate(ranks(scores["noise"], allowed, targets)))
+
+
+@pytest.mark.parametrize("name", of("scorers"))
+def test_scorer_of_nobody_and_of_one_person(name: str):
+    scorer = Slot("scorers").build(name)
+    scores = {name: np.zeros((0, 20), np.float32) for name in ("a", "b")}
+    nobody = Candidates.of(np.zeros((0, 20), dtype=bool), scores)
+    state = scorer.fit(nobody, np.zeros(0, dtype=bool))
+    assert len(scorer.score(state, nobody)) == 0
+    rows = {name: np.eye(1, 20, i, dtype=np.float32) for i, name in enumerate(("a", "b"))}
+    one = Candidates.of(np.ones((1, 20), dtype=bool), rows)
+    said = scorer.score(scorer.fit(one, one.holds([np.array([1], np.int32)])), one)
+    assert np.isfinite(said).all()
+    assert said[1] > said[2:].max(), "with next to nothing learned the sources still count"
+
+
+@pytest.mark.parametrize("name", of("features"))
+def test_feature(name: str, tmp_path: Path):
+    feature = Slot("features").build(name)
+    everyone = resources()
+    items = everyone.items.append_column("categories", [[["a"], ["a", "b"]] * 10])
+    people = pa.table({"user_id": [f"u{i}" for i in range(log().n_users)], "age": ["x", "y", "x"] * 20})
+    given = replace(everyone, items=items, users=people)
+    rng = np.random.default_rng(0)
+    candidates = Candidates.of(rng.random((len(histories()), 20)) < 0.4, {"a": rng.random((len(histories()), 20))})
+    before = copy.deepcopy(candidates)
+    state = feature.fit(log(), given)
+    columns = feature.values(state, candidates, histories(), given)
+    assert columns, "has nothing to say of anyone"
+    for column, values in columns.items():
+        assert values.shape == (len(candidates),), column
+        assert values.dtype == np.float32, column
+        assert np.isfinite(values).any(), column
+    assert same(vars(before), vars(candidates))
+    save_state(tmp_path / "state.safetensors", state)
+    assert same(feature.values(load_state(tmp_path / "state.safetensors"), candidates, histories(), given), columns)
+    first = np.arange(len(histories())) < 7
+    some = feature.values(state, candidates.of_people(first), histories().take(np.flatnonzero(first)), given)
+    assert list(some) == list(columns)
+    for column, values in some.items():
+        np.testing.assert_allclose(values, columns[column][first[candidates.owner]], rtol=1e-5, atol=1e-6)
+    nobody = candidates.of_people(np.zeros(len(first), dtype=bool))
+    assert list(feature.values(state, nobody, histories().take(np.zeros(0, dtype=int)), given)) == list(columns)
 
 
 @pytest.mark.parametrize("name", of("splits"))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genre.component import describe, name_of
@@ -70,7 +70,7 @@ pipeline:
         "c.yaml:9: train.lr.rest: should be greater than 0, not -1",
         "c.yaml:12: pipeline.sources[0].topk: unknown key; did you mean 'top_k'?",
         "c.yaml:13: pipeline.sources[1].reg: should be a valid number, not 'many'",
-        "c.yaml:14: pipeline.kk: unknown key; known: sources, filters, scorer, rerank",
+        "c.yaml:14: pipeline.kk: unknown key; known: sources, filters, features, scorer, rerank",
     ]
 
 
@@ -256,6 +256,7 @@ PLAIN = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["data", "model", "train", "pipeline", "evaluate", "seed"]), PLAIN))
 def test_no_value_brings_a_traceback(tmp_path_factory: pytest.TempPathFactory, values: dict[str, Any]):
     path = tmp_path_factory.getbasetemp() / "any.yaml"

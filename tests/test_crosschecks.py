@@ -80,6 +80,7 @@ def told(text: str, *overrides: str) -> list[str]:
         ("model: {template: '{title'}", "model.template: '{title': "),
         ("model: {template: film}", "model.template: names no column"),
         ("pipeline: {sources: []}", "pipeline.sources: is empty; without a source there is nothing to recommend"),
+        ("model: {formulation: cross, heads: {x: binary}}\npipeline: {features: [{type: text_similarity, vectors: finetuned}]}", "pipeline.features[0].vectors: finetuned needs model.formulation: two_tower"),
         ("pipeline: {scorer: {type: weighted, weights: {eese: 1}}, sources: [ease, ease]}", "pipeline.scorer.weights.eese: weighs a source that"),
     ],
 )  # fmt: skip
@@ -240,6 +241,7 @@ def test_of_an_unknown_language_model_nothing_is_said():
         (MINIMAL, ["model.text=false", "model.adapter=lora"], "model.adapter has no effect, as model.text is false: the language model is not used"),
         (MINIMAL, ["train.epochs=0", "model.adapter=lora"], "model.adapter has no effect, as train.epochs is 0: the language model stays as it came"),
         (MINIMAL, ["model.adapter=frozen"], "train.epochs has no effect, as model.adapter is frozen: only the warm-up trains"),
+        (MINIMAL, ["pipeline.features=[standing]"], "pipeline.features has no effect, as pipeline.scorer is weighted"),
         (TEXT, ["pipeline.sources=[popular]", "evaluate.baselines=[]"], "pipeline.sources, evaluate.baselines have no effect, as model.formulation is text"),
         (TEXT, ["model.user=mean", "model.ids=false", "model.max_history=9"], "model.user, model.ids, model.max_history have no effect, as model.formulation is text"),
         (CROSS, ["train.steps_per_round=2"], "train.steps_per_round has no effect, as model.formulation is cross"),

@@ -83,7 +83,13 @@ def test_slices_are_by_history_item_and_every_attribute(result):
     assert {"user_history_6_20", "gender=F", "gender=M", "item_popularity_head"} <= names
     assert "cold_items" not in names, "every item of the circle was trained on"
     assert result["slices"]["gender=F"]["n"] + result["slices"]["gender=M"]["n"] == 80
-    assert set(result["slices"]["gender=F"]["systems"]) == {"genre", "model", "model_before", "transitions"}
+    ours = {"genre", "model", "model_before", "pretrained"}
+    assert set(result["slices"]["gender=F"]["systems"]) == ours | {"transitions"}
+    assert {"item_interactions_20_up"} <= names, "80 people walk over each of 20 items some 40 times"
+    assert not {"item_interactions_under_5", "item_interactions_1_4"} & names
+    beside = {(c["a"], c["b"]): c["verdict"] for c in result["slices"]["gender=F"]["comparisons"]}
+    assert beside["genre", "pretrained"] == "better"
+    assert beside["genre", "transitions"] == beside["model", "model_before"] == "no difference"
 
 
 def test_cost_is_told(result):
@@ -276,6 +282,7 @@ def test_slices_of_items_count_only_their_targets():
     )
     found = {one.name: one for one in slices(cases, counts, users)}
     cold = found["cold_items"]
+    assert found["item_interactions_under_5"].rows.tolist() == cold.rows.tolist()
     assert set(cold.rows) == {i for i, items in enumerate(cases.targets) if (items < 10).any()}
     catalogue = Catalogue(counts, np.eye(log.n_items, dtype=np.float32))
     ranking = rank_cases(

@@ -83,8 +83,11 @@ def test_the_scorer_learns_which_source_to_trust(tuner):
     sources = {"right": Ahead(steps=1), "wrong": Ahead(steps=3)}
     scorer = Slot("scorers").build("weighted")
     pipeline = Pipeline(data, tuner.resources, sources, {name: {} for name in sources}, {}, scorer, {})
-    state = fit_scorer(pipeline, tuner.cases, seed=0)
-    assert state["weights"][0] > 10 * state["weights"][1]
+    fitted = fit_scorer(pipeline, tuner.cases, tuner.catalogue, seed=0)
+    assert fitted.facts["held_out"] == {"cases": 10, "ndcg@10": 1.0}
+    assert fitted.state["weights"][0] > 10 * fitted.state["weights"][1]
+    assert list(fitted.facts["shares"]) == ["right", "wrong"]
+    assert fitted.facts["retrieved"] == fitted.facts["targets"] == fitted.facts["cases"] == 20
 
 
 def test_a_source_that_fails_stops_the_fitting(tuner):
@@ -92,7 +95,7 @@ def test_a_source_that_fails_stops_the_fitting(tuner):
     model = Slot("sources").build("model")
     pipeline = Pipeline(dataset(circle(n_users=20)), tuner.resources, {"model": model}, {"model": {}}, {}, scorer, {})
     with pytest.raises(GenreError, match="no trained model here"):
-        fit_scorer(pipeline, tuner.cases, seed=0)
+        fit_scorer(pipeline, tuner.cases, tuner.catalogue, seed=0)
 
 
 def test_the_stage_is_not_done_again_and_serves_sources_fitted_on_train_and_validation():

@@ -116,6 +116,18 @@ def test_a_pipeline_that_reads_its_top_again_says_what_that_gained():
         assert word in text
 
 
+def test_it_says_what_decides_the_order():
+    run = finished()
+    facts = json.loads((run.path("rank") / "scorer.json").read_text())
+    text = words_of(run)
+    assert (
+        f"retrieved {facts['retrieved'] / facts['targets']:.1%} of what {facts['cases']} validation cases chose" in text
+    )
+    assert f"weighted reached ndcg@10 {number(facts['held_out']['ndcg@10'])}" in text
+    for name, share in facts["shares"].items():
+        assert not share or f"{name} {share:.1%}" in text
+
+
 def test_it_is_one_file_that_asks_for_nothing(page):
     found = read(page)
     assert all(link.startswith(("#", "data:,")) for link in found.links)
@@ -146,10 +158,27 @@ def test_it_says_what_must_be_said(page):
         assert word in text
 
 
+def test_the_curve_of_few_events_is_told(page):
+    result = json.loads((finished().path("evaluate") / "metrics.json").read_text())
+    text = " ".join(html.unescape(" ".join(read(page).text)).split())
+    for word in (
+        "How little it needs to know of a person All 80 cases were asked again",
+        "the items that are new to the whole history",
+        "events known 0 1 2 5 10 all on average 0.0 1.0 2.0 5.0 10.0 11.0",
+        "cases with so many 80 80 80 80 80 80",
+        "none of them without an interaction in training; none of the cases without a history",
+    ):
+        assert word in text, word
+    for point in result["shot_curve"]["points"]:
+        for system, found in point["systems"].items():
+            cell = found["recall@10"]
+            assert f"{number(cell['value'])} {number(cell['ci95'][0])}–{number(cell['ci95'][1])}" in text, system
+
+
 def test_every_figure_has_a_text_in_its_place(page):
     drawings = re.findall(r'role="img" aria-label="([^"]+)"', page)
-    assert len(drawings) == read(page).tags.count("svg") == 5
-    assert page.count("<svg aria-hidden") == 5
+    assert len(drawings) == read(page).tags.count("svg") == 6
+    assert page.count("<svg aria-hidden") == 6
 
 
 def test_figures_take_the_colours_of_the_page(page):
@@ -205,6 +234,9 @@ def test_labels_are_written_for_people():
         ("user_history_101_up", "history 101 and more"),
         ("user_history_0", "history 0"),
         ("cold_items", "cold items"),
+        ("item_interactions_under_5", "item interactions under 5"),
+        ("item_interactions_1_4", "item interactions 1–4"),
+        ("item_interactions_20_up", "item interactions 20 and more"),
         ("item_popularity_head", "popularity head"),
         ("gender=F", "gender F"),
         ("age=55_up", "age 55 and more"),

@@ -59,7 +59,17 @@ def checkerboard():
 
 
 @pytest.mark.parametrize(
-    "source", ["item_knn", {"type": "ease", "reg": 5.0}, "ials", {"type": "content_knn", "window": 50}]
+    "source",
+    [
+        "item_knn",
+        "user_knn",
+        "label_propagation",
+        {"type": "ease", "reg": 5.0},
+        {"type": "ease", "reg": 5.0, "most_items": 1, "neighbours": 9},
+        "ials",
+        {"type": "bpr", "factors": 8},
+        {"type": "content_knn", "window": 50},
+    ],
 )
 def test_the_rest_of_a_colour_comes_first(checkerboard, source):
     score = fitted(source, checkerboard)
@@ -128,9 +138,46 @@ def test_ease_is_the_closed_form():
     np.testing.assert_allclose(state["weights"], expected, atol=1e-4)
 
 
-def test_ease_refuses_a_catalogue_that_is_too_large():
-    with pytest.raises(GenreError, match="ease: 25001 items are more than 25000; use ials or item_knn"):
-        fitted("ease", log_of([(0, 1), (0, 2)], 1, n_items=25_001))
+@pytest.fixture(scope="module")
+def loose():
+    """Thirty people and eight items without a pattern."""
+    rng = np.random.default_rng(0)
+    return log_of([(u, i) for u in range(30) for i in range(8) if rng.random() < 0.4], 30, n_items=8)
+
+
+def test_ease_of_the_nearest_is_the_closed_form_where_all_are_near(loose):
+    """With every item among the neighbours the sparse form solves the same regressions as the dense one."""
+    whole = Slot("sources").build({"type": "ease", "reg": 3.0}).fit(loose, RESOURCES)
+    near = Slot("sources").build({"type": "ease", "reg": 3.0, "most_items": 7, "neighbours": 7}).fit(loose, RESOURCES)
+    np.testing.assert_allclose(near["weights"].toarray(), whole["weights"], atol=1e-4)
+
+
+def test_ease_of_the_nearest_is_a_regression_on_those_alone(loose):
+    state = Slot("sources").build({"type": "ease", "reg": 3.0, "most_items": 1, "neighbours": 2}).fit(loose, RESOURCES)
+    x = loose.matrix().toarray().astype(float)
+    gram = x.T @ x
+    for item in range(8):
+        cosine = gram[item] / np.sqrt(gram[item, item] * np.diag(gram))
+        cosine[item] = -1
+        near = np.argsort(-cosine, kind="stable")[:2]
+        expected = np.zeros(8)
+        expected[near] = np.linalg.solve(gram[np.ix_(near, near)] + 3 * np.eye(2), gram[near, item])
+        np.testing.assert_allclose(state["weights"].toarray()[:, item], expected, atol=1e-4)
+
+
+def test_ease_says_once_that_the_catalogue_is_too_large_for_its_full_form(capsys):
+    from genre.sources.ease import _say_sparse
+
+    _say_sparse.cache_clear()
+    log = log_of([(0, 9_000), (0, 10_000), (1, 9_000)], 2, n_items=10_001)
+    for reg in (1.0, 2.0):
+        found = fitted({"type": "ease", "reg": reg}, log)(Histories.of_items([[9_000], [3]]))
+        assert found.argmax(1).tolist() == [10_000, 0]
+        assert not found[1].any()
+    said = (
+        "note: ease: 10001 items are more than most_items (10000): each is predicted from its 200 nearest, not from all"
+    )
+    assert capsys.readouterr().err.splitlines() == [said]
 
 
 def test_the_model_source_says_that_there_is_no_model():
@@ -159,8 +206,122 @@ def test_ials_answers_many_people_as_one(checkerboard, n):
     assert not score(histories)[0].any(), "nobody is known of whom there is no history"
 
 
-@pytest.mark.parametrize("name", ["popular", "recent", "item_knn", "ease", "transitions", "content_knn"])
-def test_a_log_of_skips_alone_teaches_nothing(name):
+@pytest.mark.parametrize(
+    "source",
+    [
+        "popular",
+        "recent",
+        "item_knn",
+        "user_knn",
+        "ease",
+        {"type": "ease", "most_items": 1},
+        "ials",
+        "bpr",
+        "transitions",
+        "content_knn",
+        "bm25",
+        "label_propagation",
+    ],
+)
+def test_a_log_of_skips_alone_teaches_nothing(source):
     log = log_of([(0, 1), (0, 2)], 1)
     log = replace(log, actions=("skip",))
-    assert np.isfinite(fitted(name, log)(Histories.of_items([[1], []]))).all()
+    assert np.isfinite(fitted(source, log)(Histories.of_items([[1], []]))).all()
+
+
+COUNTING = [
+    "user_knn",
+    {"type": "user_knn", "shrink": 5.0, "sharpness": 2.0},
+    {"type": "bpr", "factors": 4},
+    "label_propagation",
+    {"type": "ease", "most_items": 1},
+]
+"""Sources that know of items only who chose them."""
+
+
+@pytest.mark.parametrize("source", COUNTING)
+def test_a_skip_is_no_choice(source):
+    """Where a skip counted, item 3 would go with item 1."""
+    log = log_of([(0, 1), (0, 2), (1, 1), (1, 2), (2, 1), (2, 3), (3, 0), (3, 3)], 4)
+    skipped = replace(log, action=(np.arange(8) == 5).astype(np.int32), actions=("click", "skip"))
+    without = log.where(np.arange(8) != 5)
+    histories = Histories.of_items([[1], [3]])
+    np.testing.assert_array_equal(fitted(source, skipped)(histories), fitted(source, without)(histories))
+    assert np.any(fitted(source, log)(histories) != fitted(source, without)(histories))
+
+
+@pytest.mark.parametrize("source", COUNTING)
+def test_there_is_nothing_to_say_of_people_without_a_history(checkerboard, source):
+    found = fitted(source, checkerboard)(Histories.of_items([[], [2]]))
+    assert (found[0] == found[0, 0]).all()
+    assert found[1].max() > found[1].min()
+
+
+@pytest.mark.parametrize("source", [one for one in COUNTING if "bpr" not in str(one)])
+def test_a_history_that_nobody_shares_is_answered_with_silence(source):
+    """Item 9 was never chosen: who has only that is like nobody."""
+    log = log_of([(0, 1), (0, 2), (1, 1), (1, 2)], 2)
+    found = fitted(source, log)(Histories.of_items([[9], [1]]))
+    assert not found[0].any()
+    assert found[1].argmax() == 2 or found[1, 2] > found[1, 3]
+
+
+def test_neighbours_are_found_by_cosine_and_heard_by_how_near_they_are():
+    log = log_of([(0, 0), (0, 1), (0, 2), (1, 0), (1, 3), (1, 4), (1, 5), (2, 6)], 3)
+    history = Histories.of_items([[0, 1]])
+    plain = {"type": "user_knn", "power": 0.0}
+    near, far = 2 / np.sqrt(2 * 3), 1 / np.sqrt(2 * 4)
+    found = fitted(plain, log)(history)[0]
+    np.testing.assert_allclose(found[[2, 3, 0, 6]], [near, far, near + far, 0], rtol=1e-5)
+    np.testing.assert_allclose(
+        fitted({**plain, "sharpness": 2.0}, log)(history)[0][[2, 3]], [near**2, far**2], rtol=1e-5
+    )
+    assert fitted({**plain, "neighbours": 1}, log)(history)[0][3] == 0
+    shrunk = fitted({**plain, "shrink": 2.0}, log)(history)[0]
+    np.testing.assert_allclose(shrunk[2], 2 / (np.sqrt(6) + 2), rtol=1e-5)
+
+
+def test_a_rare_taste_in_common_says_more():
+    """Person 0 shares the rare item 1 with the one who asks, the others share what everybody has."""
+    pairs = [(0, 1), (0, 2), (0, 7), *((u, i) for u in range(1, 9) for i in (0, 3))]
+    asked = Histories.of_items([[0, 1]])
+    one = {"type": "user_knn", "neighbours": 1}
+    assert fitted({**one, "power": 0.0}, log_of(pairs, 9))(asked)[0][3] > 0
+    assert fitted({**one, "power": 1.0}, log_of(pairs, 9))(asked)[0][2] > 0
+
+
+@pytest.mark.parametrize("source", ["user_knn", {"type": "bpr", "factors": 4}, "label_propagation"])
+def test_many_people_are_answered_as_one(checkerboard, source):
+    """Across the edges of the blocks that they are answered in."""
+    score = fitted(source, checkerboard)
+    histories = Histories.of_items([[i % ITEMS, (i * 7 + 3) % ITEMS] if i % 5 else [] for i in range(300)])
+    alone = np.concatenate([score(histories.take(np.array([i]))) for i in range(300)])
+    np.testing.assert_allclose(score(histories), alone, rtol=1e-4, atol=1e-5)
+
+
+def test_bpr_answers_people_as_their_own_vectors_do(checkerboard):
+    """The vector made of a history ranks as the one that training found for the same person."""
+    from implicit.cpu.bpr import BayesianPersonalizedRanking
+    from threadpoolctl import threadpool_limits
+
+    source = Slot("sources").build({"type": "bpr", "factors": 8})
+    with threadpool_limits(1, "blas"):
+        model = BayesianPersonalizedRanking(
+            factors=8, learning_rate=0.05, regularization=0.01, iterations=100, random_state=7, num_threads=1
+        )
+        model.fit(checkerboard.matrix(), show_progress=False)
+    own = model.user_factors @ model.item_factors.T
+    state = source.fit(checkerboard, RESOURCES)
+    np.testing.assert_array_equal(state["items"], model.item_factors[:, :-1])
+    found = source.score(state, Histories.of(checkerboard), RESOURCES)
+    agreement = [np.corrcoef(a, b)[0, 1] for a, b in zip(found, own, strict=True)]
+    assert min(agreement) > 0.9
+
+
+def test_bpr_with_another_seed_is_another(checkerboard):
+    first, again, other = (
+        fitted({"type": "bpr", "factors": 4, "seed": seed}, checkerboard)(Histories.of_items([[1]]))
+        for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert np.any(first != other)

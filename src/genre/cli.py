@@ -279,5 +279,33 @@ def recommend(
         print_slate(slate, pipeline.data)
 
 
+@commands.command()
+@click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.option(
+    "--add", "file", type=click.Path(path_type=Path), help="Items to add: CSV, JSON lines or Parquet, a row an item."
+)
+def index(run_folder: Path, *, file: Path | None) -> None:
+    """Let new items join the catalogue of a finished RUN, without training.
+
+    Each needs an item_id and the columns of model.template; it is recommended for its text, by the model and by sources
+    that read texts. Given again it changes nothing, or is brought up to date if its row has changed. Without a file,
+    say what has been added. evaluate and report leave added items aside.
+
+    \b
+      genre index runs/quickstart --add new_items.csv
+      genre index runs/quickstart
+    """
+    from genre.display import print_addition, print_index
+    from genre.run import Run
+
+    run = Run.open(run_folder)
+    if file is None:
+        print_index(run)
+    else:
+        from genre.indexing import add
+
+        print_addition(add(run, file), run_folder)
+
+
 for _command in (predict, text, merge):
     commands.add_command(_command)

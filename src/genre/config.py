@@ -13,6 +13,7 @@ from genre.backbones import Backbone
 from genre.balancers import Balancer
 from genre.component import CONFIG, Slot
 from genre.datasets import Reader
+from genre.features import Feature
 from genre.filters import Filter
 from genre.formulations import Formulation
 from genre.heads import Head
@@ -183,6 +184,9 @@ class RerankSection:
     """The head whose prediction orders them. How much it counts beside the scorer is chosen on validation."""
 
 
+FEATURES = ["standing", "history", "popularity", "recency", "text_similarity", "attributes", "predictions"]
+
+
 @section
 class PipelineSection:
     """From a query to a slate."""
@@ -191,8 +195,10 @@ class PipelineSection:
     """Where candidates come from. Fields that are left out and have a grid are tuned on validation."""
     filters: list[Annotated[Filter, Slot("filters")]] = slot("filters", ["seen"])
     """What may not be shown."""
+    features: list[Annotated[Feature, Slot("features")]] = slot("features", FEATURES)
+    """What a scorer that learns from more than scores (`lambdamart`) reads besides; the others leave it alone."""
     scorer: Annotated[Scorer, Slot("scorers")] = slot("scorers", "weighted")
-    """How the sources' scores become one."""
+    """How what is known of a candidate becomes one score."""
     rerank: RerankSection | None = None
     """Reading the top again, for ``model.formulation: cross``; none leaves the scorer's order."""
 
@@ -217,6 +223,9 @@ class EvaluateSection:
     """Resamples of the users behind each 95 % interval; larger is steadier and slower."""
     examples: NonNegativeInt = 5
     """Users whose recommendations, before and after fine-tuning, the report prints."""
+    shots: tuple[NonNegativeInt, ...] = (0, 1, 2, 5, 10)
+    """Numbers of latest events that a sample of the test is asked with, as if no more were known of each person: the
+    curve of a cold start. More points cost time; none given draws no curve."""
 
 
 @section

@@ -58,8 +58,8 @@ class Contestants:
 
     @cached_property
     def pipeline(self) -> Pipeline:
-        """The pipeline as it is served."""
-        return Pipeline.load(self.run.folder)
+        """The pipeline as it is served, but for items added since: nothing is known of who chooses them."""
+        return Pipeline.load(self.run.folder, added=False)
 
     def count(self) -> int:
         """How many systems there are."""
@@ -76,7 +76,7 @@ class Contestants:
         """Each system by name; the last ones are the baselines."""
         yield "genre", of_pipeline(self.pipeline)
         if self._has_before():
-            yield "genre_before", of_pipeline(Pipeline.load(self.run.folder, "before"))
+            yield "genre_before", of_pipeline(Pipeline.load(self.run.folder, "before", added=False))
         if self.pipeline.reranker is not None:
             yield "retrieved", of_pipeline(replace(self.pipeline, reranker=None))
         for name, model in self._rankers().items():

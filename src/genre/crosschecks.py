@@ -32,7 +32,7 @@ def _touches(a: KeyPath, b: KeyPath) -> bool:
 
 BARE: list[KeyPath] = [("model", name) for name in ("user", "ids", "id_dropout", "max_history")]
 BARE += [("train", "steps_per_round")]
-NO_SLATES: list[KeyPath] = [("pipeline", name) for name in ("sources", "filters", "scorer")]
+NO_SLATES: list[KeyPath] = [("pipeline", name) for name in ("sources", "filters", "features", "scorer")]
 NO_SLATES += [("evaluate", "baselines"), ("evaluate", "candidates")]
 IDLE: dict[str, list[KeyPath]] = {"items": [], "rows": [*BARE, *NO_SLATES], "pairs": BARE}
 """Settings that a formulation has no use for, by what it reads."""
@@ -49,6 +49,8 @@ def notes(config: Config, given: Given) -> Iterator[str]:
         yield "model.adapter has no effect, as train.epochs is 0: the language model stays as it came"
     elif config.train.epochs and name_of(config.model.adapter) == "frozen":
         yield "train.epochs has no effect, as model.adapter is frozen: only the warm-up trains"
+    if given(("pipeline", "features")) and config.pipeline.scorer.reads == "scores":
+        yield f"pipeline.features has no effect, as pipeline.scorer is {name_of(config.pipeline.scorer)}"
     yield from _idle(config, given)
     if reads == "pairs" and config.pipeline.rerank is None:
         yield "pipeline.rerank is not set, so what the cross model learns orders no recommendation; set it to use it"
@@ -159,6 +161,14 @@ def _sources(config: Config, given: Given) -> Iterator[Finding]:
         yield ("pipeline", "sources"), "is empty; without a source there is nothing to recommend"
 
 
+def _features(config: Config, given: Given) -> Iterator[Finding]:
+    has_vectors = config.model.formulation.reads == "items"
+    for i, feature in enumerate(config.pipeline.features):
+        if getattr(feature, "vectors", None) == "finetuned" and not has_vectors:
+            what = f"finetuned needs model.formulation: two_tower, and it is {formulation_of(config)}"
+            yield ("pipeline", "features", i, "vectors"), what
+
+
 def _impressions(config: Config, given: Given) -> Iterator[Finding]:
     if config.evaluate.candidates == "impression" and name_of(config.data.split) != "impressions":
         what = f"'impression' needs data.split: impressions, and it is {name_of(config.data.split)}"
@@ -171,6 +181,7 @@ CHECKS: dict[Check, list[KeyPath]] = {
     _head_names: [],
     _weights: [("pipeline", "sources"), ("pipeline", "scorer")],
     _sources: [("pipeline", "sources"), ("model", "formulation")],
+    _features: [("pipeline", "features"), ("model", "formulation")],
     _impressions: [("evaluate", "candidates"), ("data", "split")],
     **modelchecks.CHECKS,
 }

@@ -221,13 +221,19 @@ class Histories:
     """Index into the log's actions; -1 where not known."""
     texts: tuple[str | None, ...]
     """``[b]``: what a person says they like, or None."""
+    user: Ints | None = None
+    """``[b]``: row of the users table, -1 for people whom the data do not hold; None where that holds for all."""
+    time: NDArray[np.float64] | None = None
+    """UTC seconds of each event, NaN where unknown; None where that holds for all."""
 
     @classmethod
     def of(cls, log: Log, users: Ints | None = None) -> Histories:
         """Histories of ``users`` (all users if None) from the rows of ``log``, skips left out."""
         rows = log.where(log.positive)
         counts = np.bincount(rows.user, minlength=log.n_users)
-        whole = cls(_offsets(counts), rows.item, rows.value, rows.action, (None,) * log.n_users)
+        everyone = np.arange(log.n_users, dtype=np.int32)
+        nothing_said = (None,) * log.n_users
+        whole = cls(_offsets(counts), rows.item, rows.value, rows.action, nothing_said, everyone, rows.time)
         return whole if users is None else whole.take(users)
 
     @classmethod
@@ -238,7 +244,8 @@ class Histories:
         first, lengths = (np.cumsum(counts) - counts)[log.user[rows]], log.events_before()[rows]
         offsets = _offsets(lengths)
         at = events[np.repeat(first - offsets[:-1], lengths) + np.arange(offsets[-1])]
-        return cls(offsets, log.item[at], log.value[at], log.action[at], (None,) * len(rows))
+        asked, nothing_said = log.user[rows], (None,) * len(rows)
+        return cls(offsets, log.item[at], log.value[at], log.action[at], nothing_said, asked, log.time[at])
 
     @classmethod
     def of_items(cls, lists: Sequence[Sequence[int]], texts: Sequence[str | None] | None = None) -> Histories:
@@ -248,8 +255,28 @@ class Histories:
         offsets = _offsets(np.array([len(one) for one in lists], dtype=np.int64))
         return cls(offsets, item, nothing, np.full(len(item), -1, dtype=np.int32), tuple(texts or [None] * len(lists)))
 
+    @classmethod
+    def joined(cls, parts: Sequence[Histories]) -> Histories:
+        """The people of several histories, in that order."""
+        item, value, action, user, time = (
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("item", "value", "action", "users", "times")
+        )
+        offsets = _offsets(np.concatenate([part.lengths for part in parts]))
+        return cls(offsets, item, value, action, tuple(text for part in parts for text in part.texts), user, time)
+
     def __len__(self) -> int:
         return len(self.offsets) - 1
+
+    @property
+    def users(self) -> Ints:
+        """``[b]``: row of the users table, -1 for people whom the data do not hold."""
+        return np.full(len(self), -1, dtype=np.int32) if self.user is None else self.user
+
+    @property
+    def times(self) -> NDArray[np.float64]:
+        """UTC seconds of each event, NaN where unknown."""
+        return np.full(len(self.item), np.nan) if self.time is None else self.time
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -272,13 +299,24 @@ class Histories:
         lengths = self.lengths[rows]
         offsets = _offsets(lengths)
         at = np.repeat(self.offsets[rows] - offsets[:-1], lengths) + np.arange(offsets[-1])
-        return Histories(offsets, self.item[at], self.value[at], self.action[at], tuple(self.texts[i] for i in rows))
+        return self._picked(offsets, at, rows)
 
     def latest(self, n: int) -> Histories:
         """Only each person's ``n`` latest events."""
-        keep = self.age < n
-        counts = np.minimum(self.lengths, n)
-        return Histories(_offsets(counts), self.item[keep], self.value[keep], self.action[keep], self.texts)
+        keep = np.flatnonzero(self.age < n)
+        return self._picked(_offsets(np.minimum(self.lengths, n)), keep, np.arange(len(self)))
+
+    def _picked(self, offsets: NDArray[np.int64], at: NDArray[np.int64], rows: NDArray[np.int64]) -> Histories:
+        """Some events of some people."""
+        return Histories(
+            offsets,
+            self.item[at],
+            self.value[at],
+            self.action[at],
+            tuple(self.texts[i] for i in rows),
+            None if self.user is None else self.user[rows],
+            None if self.time is None else self.time[at],
+        )
 
     def matrix(self, n_items: int) -> sparse.csr_matrix:
         """Who has seen what: ``[b, n_items]`` of 0 and 1."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -18,12 +19,18 @@ from genre.settings import doc, settings, summary
 from genre.types import Slate
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
     from rich.table import Table
+
+    from genre.indexing import Addition
 
 TASK_METRICS = (".rmse", ".mae", ".label_auc", ".grouped_auc", ".logloss", ".accuracy", ".macro_f1")
 TASK_METRICS += (".entity_f1", ".perplexity")
 """Measures of what the heads predict that are printed at the end of a run; the report has all."""
+MOST_ROWS = 20
+"""Rows of a file or an index that are printed."""
 
 
 def summarize(config: Config) -> str:
@@ -128,6 +135,37 @@ def slate_json(slate: Slate, data: Dataset) -> str:
     titles = _titles(slate, data)
     items = [{**asdict(item), "title": titles[item.item_id]} for item in slate.items]
     return json.dumps({**asdict(slate), "items": items}, indent=1, ensure_ascii=False)
+
+
+def print_addition(done: Addition, run_folder: Path) -> None:
+    """What adding items to a run did, row by row that could not be used."""
+    counts = f"{len(done.added)} added, {len(done.updated)} brought up to date, {done.unchanged} there already"
+    click.echo(f"{run_folder}: {counts}, {len(done.rejected)} rejected; the index holds {done.total} items")
+    for row in done.rejected[:MOST_ROWS]:
+        click.echo(f"  {row['file']}:{row['line']}: {row['reason']}")
+    if len(done.rejected) > MOST_ROWS:
+        reasons = Counter(str(row["reason"]).partition(" (")[0] for row in done.rejected[MOST_ROWS:])
+        click.echo("  and " + ", ".join(f"{n} more: {reason}" for reason, n in reasons.most_common()))
+    if not done.readers:
+        click.echo("note: no source of this run reads texts, so no added item is recommended; content_knn would")
+
+
+def print_index(run: Run) -> None:
+    """The items that were added to a run. Raises `RunError` when the index is damaged or out of date."""
+    from genre.index import Index
+
+    data = Dataset.load(run.path("data"))
+    index = Index.of(run, data)
+    n = 0 if index is None else index.items.num_rows
+    click.echo(f"{run.folder}: {data.items.num_rows} items in the catalogue, {n} added")
+    if index is not None:
+        table = _table("", "item", "title")
+        rows = index.items.select(["item_id", "title"]).slice(0, MOST_ROWS).to_pylist()
+        for row in rows:
+            table.add_row(row["item_id"], row["title"] or "")
+        console().print(table)
+        if n > len(rows):
+            click.echo(f"and {n - len(rows)} more, all of them in {run.path('index') / 'items.parquet'}")
 
 
 def print_answers(answers: list[dict[str, Any]]) -> None:

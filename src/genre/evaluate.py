@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from genre.cases import Cases
-from genre.comparisons import Measured, Resamples, best_by_validation, gate
+from genre.comparisons import Measured, Resamples, best_by_validation, compare, gate
 from genre.component import describe
 from genre.config import Config
 from genre.contestants import WHAT, Contestants
@@ -25,6 +25,7 @@ from genre.metrics import Metric, Ranking
 from genre.progress import progress
 from genre.resources import model_hash
 from genre.run import Run
+from genre.shotcurve import MOST_CASES, ShotCurve
 from genre.slices import slices
 from genre.systems import Catalogue, longest_list, measure, metric_named, rank_cases, subset
 from genre.taskmeasures import cost, directions_of, measures_of_task, paired
@@ -38,6 +39,8 @@ FORMAT = 1
 TIES = "an item scored as high as a relevant one stands above it"
 SLICED = ("ndcg@10", "recall@10")
 """The metrics that slices show."""
+MOST_READ = 20_000
+"""Pairs that the curve of few events may have a `cross` model read: each costs a pass of the language model."""
 
 Directed = dict[str, bool]
 """Whether larger is better, for each measure that has a better."""
@@ -85,7 +88,8 @@ class Evaluation:
         units = self._measure_rankings()
         tasks = self._measure_tasks()
         result = self._result(tasks)
-        result["cost"] = cost(self.run, time.perf_counter() - started, self.seconds)
+        curve = {"shot_curve_seconds": round(self.curve.seconds, 2)}
+        result["cost"] = cost(self.run, time.perf_counter() - started, self.seconds) | curve
         with replacing_folder(folder) as aside:
             write_json(aside / "metrics.json", result)
             self._write_units(aside / "units.parquet", units)
@@ -96,12 +100,22 @@ class Evaluation:
     def _rank(self) -> None:
         train = self.log.parts("train")
         self.catalogue = Catalogue.of(train, self.contestants.resources)
+        self.curve = self._curve()
         longest = max(longest_list(self.metrics), 10)
         with progress("evaluate", self.contestants.count() * len(self.cases)) as advance:
             for name, score in self.contestants.systems():
                 started = time.perf_counter()
                 self.rankings[name] = rank_cases(score, self.cases, self.catalogue, longest, advance)
                 self.seconds[name] = round(time.perf_counter() - started, 3)
+                tuned = self.contestants.tuned.get(name)
+                self.curve.hear(name, score, self.rankings[name], tuned and tuned.valid.get(CRITERION))
+
+    def _curve(self) -> ShotCurve:
+        """The curve of few events on a sample small enough that it stays a small part of the evaluation."""
+        most, shots = MOST_CASES, self.section.shots
+        if (reader := self.contestants.pipeline.reranker) is not None:
+            most = min(most, max(1, MOST_READ // (reader.top * max(1, len(shots)))))
+        return ShotCurve.drawn(self.cases, shots, self.catalogue, self.section.bootstrap, self.config.seed, most)
 
     def _measure_rankings(self) -> dict[str, dict[str, NDArray[np.float64]]]:
         """Values of every system and case, whose means and intervals go to ``measured``."""
@@ -149,6 +163,7 @@ class Evaluation:
             "best_baseline": best,
             "gate": gate(first, best, self.measured, self.directions.get(first, True)),
             "slices": self._slices(best.get(CRITERION)),
+            "shot_curve": self.curve.as_json(),
             "tasks": tasks,
             "calibration": self.calibration,
             "larger_is_better": self.directions,
@@ -173,6 +188,8 @@ class Evaluation:
             "users": len(np.unique(self.cases.user)),
             "cases": len(self.cases),
             "targets": sum(len(items) for items in self.cases.targets),
+            "cold_targets": int(sum((self.catalogue.counts[items] == 0).sum() for items in self.cases.targets)),
+            "cases_without_history": int((self.cases.histories.lengths == 0).sum()),
             "repeated_targets_left_out": self.cases.repeated,
             "bootstrap": self.section.bootstrap,
         }
@@ -184,17 +201,26 @@ class Evaluation:
                 yield found
 
     def _slices(self, best: str | None) -> dict[str, Any]:
-        shown = [name for name in ("genre", "model", "model_before", best) if name in self.rankings]
+        shown = [name for name in ("genre", "model", "model_before", "pretrained", best) if name in self.rankings]
+        pairs = (("genre", best), ("genre", "pretrained"), ("model", "model_before"))
         judges = [metric_named(name) for name in SLICED]
         found: dict[str, Any] = {}
         for one in slices(self.cases, self.catalogue.counts, self.data.users):
             resamples = Resamples.of(self.cases.user[one.rows], self.section.bootstrap, self.config.seed)
-            found[one.name] = {"n": len(one.rows), "systems": {}}
+            measured: dict[str | None, dict[str, Measured]] = {}
             for name in shown:
-                masks = one.targets
-                values = measure(subset(self.rankings[name], one.rows, masks), judges)
-                measured = resamples.means({key: np.asarray(v) for key, v in values.items()})
-                found[one.name]["systems"][name] = {key: m.as_json() for key, m in measured.items()}
+                values = measure(subset(self.rankings[name], one.rows, one.targets), judges)
+                measured[name] = resamples.means({key: np.asarray(v) for key, v in values.items()})
+            sides = [(a, b) for a, b in dict.fromkeys(pairs) if a in measured and b in measured]
+            found[one.name] = {
+                "n": len(one.rows),
+                "systems": {s: {key: m.as_json() for key, m in of.items()} for s, of in measured.items()},
+                "comparisons": [
+                    {"a": a, "b": b, "metric": SLICED[0], **beside}
+                    for a, b in sides
+                    if (beside := compare(measured[a][SLICED[0]], measured[b][SLICED[0]], larger_is_better=True))
+                ],
+            }
         return found
 
     def _settings(self, name: str) -> dict[str, Any]:

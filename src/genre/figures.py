@@ -108,6 +108,29 @@ def curves(panels: dict[str, dict[str, list[float | None]]], phases: Sequence[in
         return _svg(figure)
 
 
+def few_events(panels: dict[str, dict[str, list[Estimate]]], ticks: Sequence[str]) -> str:
+    """A line and its intervals a system over how much is known of each person; a panel a measure."""
+    with _figure("shots", (7.6, 3.6), columns=len(panels)) as (figure, axes):
+        for axis, (title, systems) in zip(axes, panels.items(), strict=True):
+            for i, (name, points) in enumerate(systems.items()):
+                colour, style = SERIES[i % len(SERIES)], LINES[i // len(SERIES) % len(LINES)]
+                # Beside each other by a hair, so that one interval does not hide another.
+                places = np.arange(len(points)) + (i - (len(systems) - 1) / 2) * 0.08
+                values = [np.nan if point["value"] is None else point["value"] for point in points]
+                axis.plot(places, values, style, color=colour, linewidth=1.5, marker="o", markersize=3.5, label=name)
+                for place, point in zip(places, points, strict=True):
+                    if point["ci95"] is not None:
+                        axis.plot([place, place], point["ci95"], color=colour, linewidth=1)
+            axis.set_xticks(range(len(ticks)), list(ticks))
+            axis.set_xlabel("latest events that are known of each person")
+            axis.set_title(title)
+            axis.grid(visible=False, axis="x")
+        # One legend is enough, as the systems are the same in every panel.
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower left", ncols=3, fontsize=8.5, handlelength=1.8)
+        return _svg(figure)
+
+
 def calibration(panels: dict[str, dict[str, list[dict[str, float]]]]) -> str:
     """What was predicted against what came true, a panel a head and a line a system; the diagonal is honest."""
     with _figure("calibration", (3.9 * max(1, len(panels)), 3.5), columns=len(panels)) as (figure, axes):

@@ -13,6 +13,7 @@ from torch import Tensor
 from genre.backbones import Loaded
 from genre.config import ModelSection
 from genre.data import Dataset
+from genre.errors import DataError
 from genre.hidden import States, hidden_states, tokenize
 from genre.prompts import item_texts
 from genre.textencoder import TextEncoder
@@ -36,6 +37,11 @@ class ItemTexts:
     ) -> ItemTexts:
         """Read the items of a dataset by the model's template and by each of ``views``."""
         readings = [item_texts(section, loaded, data, template) for template in (section.template, *views)]
+        if not any(text.removeprefix(loaded.reading.passage) for text in readings[0]):
+            raise DataError(
+                f"model.template: '{section.template}' leaves every item without text, as its columns are empty; name "
+                "other columns of the items, or set model.text: false and model.ids: true"
+            )
         tokens = [tokenize(loaded, texts, section.max_tokens) for texts in readings]
         made = cls(text, [hidden_states(loaded, one, text.stack.taps, budget) for one in tokens], budget)
         made.settle()

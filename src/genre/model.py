@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from genre.data import Dataset, Histories, Log
 from genre.errors import GenreError, RunError
 from genre.files import replacing_folder, seal, unseal
 from genre.heads import MOST_CLASSES, Examples, Head, LabelFacts, Language
-from genre.hidden import PassingStates, tokenize
+from genre.hidden import PassingStates, hidden_states, tokenize
 from genre.labels import Label
 from genre.prompts import item_texts
 from genre.textencoder import TextEncoder, build, load, pretrained_vectors
@@ -175,7 +175,7 @@ class TrainedModel:
         """The task heads by name."""
         return self.model.section.heads
 
-    @cached_property
+    @property
     def ranking_head(self) -> str | None:
         """The head that ranks all items; None if the model has none."""
         return next((name for name, head in self.heads.items() if head.predicts == "ranking"), None)
@@ -193,9 +193,11 @@ class TrainedModel:
         return head.against(self.user_vectors(histories), self.vectors).numpy()
 
     @torch.inference_mode()
-    def predict(self, head: str, histories: Histories, items: Ints) -> Floats:
-        """What ``head`` predicts of one item a person: ``[people]``, on the label's own scale."""
+    def predict(self, head: str, histories: Histories, items: Ints, owner: Ints | None = None) -> Floats:
+        """What ``head`` predicts of one item a person, or of each item and its ``owner``: ``[items]``."""
         users, vectors = self.user_vectors(histories), self.vectors[torch.from_numpy(items.astype(np.int64))]
+        if owner is not None:
+            users = users[torch.from_numpy(owner.astype(np.int64))]
         nothing = torch.full((len(users),), torch.nan)
         features = self.model.features(users, vectors).get(head, vectors)
         examples = Examples(nothing, features, torch.full((len(users),), -1), users, vectors)
@@ -237,6 +239,21 @@ class TrainedModel:
         asked = [loaded.reading.query + text for text in texts]
         states = PassingStates.of(loaded, tokenize(loaded, asked, section.max_tokens), encoder.stack.taps)
         return encoder.eval().encode(states, np.arange(len(texts)), 8192).numpy()
+
+    @torch.inference_mode()
+    def vectors_of(self, data: Dataset) -> Floats:
+        """Vectors of items that came after training, from their texts alone: ``[items, dim]``; zeros without text."""
+        section = self.model.section
+        if not section.text:
+            return np.zeros((data.items.num_rows, section.dim), dtype=np.float32)
+        loaded, encoder = self._language_model
+        tokens = tokenize(loaded, item_texts(section, loaded, data), section.max_tokens)
+        states = hidden_states(loaded, tokens, encoder.stack.taps)
+        return self.model.project(encoder.eval().encode(states, np.arange(len(tokens)), 8192)).numpy()
+
+    def joined(self, vectors: Floats) -> TrainedModel:
+        """The model with further items behind those that it has."""
+        return replace(self, vectors=torch.cat([self.vectors, torch.from_numpy(vectors)]))
 
     @cached_property
     def _language_model(self) -> tuple[Loaded, TextEncoder]:

@@ -9,19 +9,23 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
+from genre.candidates import Candidates
 from genre.component import Slot, name_of
-from genre.config import Config
+from genre.config import Config, PipelineSection
 from genre.data import Dataset, Histories, Log
 from genre.errors import GenreError, RunError
+from genre.features import Feature
+from genre.featurestates import with_features
 from genre.files import unseal
 from genre.filters import Filter
+from genre.index import Index
 from genre.ranking import top_lists
 from genre.reranking import Reranker
 from genre.resources import Version, load_model, model_hash, resources_of
@@ -31,7 +35,7 @@ from genre.sources import Resources, Source
 from genre.states import load_state
 from genre.types import Bools, Candidate, Floats, Ints, Query, Recommender, Slate, State
 
-FORMAT = 1
+FORMAT = 2
 """Version of the layout of the folder that `genre rank` writes."""
 
 T = TypeVar("T")
@@ -75,14 +79,20 @@ class Pipeline:
     filters: dict[str, Filter]
     scorer: Scorer
     scorer_state: State
+    features: dict[str, Feature] = field(default_factory=dict)
+    """What the scorer reads beside scores; none for a scorer that reads scores alone."""
+    feature_states: dict[str, State] = field(default_factory=dict)
     heads: tuple[str, ...] = ()
     """Tasks of the model whose predictions a slate shows."""
     reranker: Reranker | None = None
     """What orders the top anew; none where ``pipeline.rerank`` is not set."""
 
     @classmethod
-    def load(cls, folder: Path | str, version: Version = "finetuned") -> Pipeline:
-        """The pipeline of a run folder. Raises `RunError` when a stage is missing, damaged or older than another."""
+    def load(cls, folder: Path | str, version: Version = "finetuned", added: bool = True) -> Pipeline:
+        """The pipeline of a run folder, with the items that were ``added`` to it since, or as it was trained.
+
+        Raises `RunError` when a stage is missing, damaged or older than another.
+        """
         run = Run.open(folder)
         data = Dataset.load(run.path("data"))
         ranked = run.path("rank")
@@ -92,7 +102,14 @@ class Pipeline:
                 raise RunError(f"{ranked}: was made from another {stage} than the one here; run 'genre rank' again")
         settings = json.loads((ranked / "settings.json").read_text(encoding="utf-8"))
         built = {name: Slot("sources").build(found["source"]) for name, found in settings.items()}
+        states = {name: load_state(ranked / "sources" / f"{name}.safetensors") for name in built}
+        features = read_by(run.config.pipeline)
+        feature_states = {name: load_state(ranked / "features" / f"{name}.safetensors") for name in features}
         model = load_model(run, data, version)
+        if added and (index := Index.of(run, data)) is not None:
+            data, model = index.joined, index.grow(model, version)
+            built, states = index.extend(built, states)
+            features, feature_states = index.extend_features(features, feature_states)
         scorer = ranked / ("scorer.safetensors" if version == "finetuned" else "scorer_before.safetensors")
         if run.config.pipeline.rerank is not None:
             scorer = ranked / "scorer.safetensors"
@@ -102,10 +119,12 @@ class Pipeline:
             data=data,
             resources=resources_of(run.config, data, model),
             sources=built,
-            states={name: load_state(ranked / "sources" / f"{name}.safetensors") for name in built},
+            states=states,
             filters=named(run.config.pipeline.filters),
             scorer=run.config.pipeline.scorer,
             scorer_state=load_state(scorer),
+            features=features,
+            feature_states=feature_states,
             heads=_shown(model),
             reranker=_reranker(run.config, model, ranked / f"rerank_{version}.json"),
         )
@@ -144,18 +163,26 @@ class Pipeline:
 
         ``within`` names the items to rank, as in an impression, instead of the candidates that passed the filters.
         """
-        scores, allowed, trace = self.retrieve(histories)
-        allowed = allowed if within is None else within
+        candidates, trace = self.retrieve(histories, within)
+        with trace.timed("features"):
+            candidates = self.described(candidates, histories)
         with trace.timed("scorer"):
-            final = self.scorer.score(self.scorer_state, scores, allowed)
-            final = np.where(allowed & np.isfinite(final), final, -np.inf).astype(np.float32)
+            said = self.scorer.score(self.scorer_state, candidates)
+            final = candidates.spread(said, self.data.items.num_rows)
         if self.reranker is not None and self.reranker.weight:
             with trace.timed("rerank"):
                 final = self.reranker.apply(final, histories)
         return final, trace
 
-    def retrieve(self, histories: Histories) -> tuple[dict[str, Floats], Bools, Trace]:
-        """Scores by source, candidates that passed the filters ``[people, items]``, and what happened on the way."""
+    def described(self, candidates: Candidates, histories: Histories) -> Candidates:
+        """The candidates with the features that the scorer reads."""
+        return with_features(candidates, self.features, self.feature_states, histories, self.resources)
+
+    def retrieve(self, histories: Histories, within: Bools | None = None) -> tuple[Candidates, Trace]:
+        """What may be shown to each person, with the sources' scores, and what happened on the way.
+
+        Candidates are what some source retrieved and every filter let pass, or what ``within`` says.
+        """
         trace, scores = Trace(), {}
         keep: dict[str, Bools] = {}
         for name, rule in self.filters.items():
@@ -175,7 +202,7 @@ class Pipeline:
         for name, mask in keep.items():
             trace.removed[name] = (walked & ~mask).sum(1).astype(np.int32)
             walked &= mask
-        return scores, allowed, trace
+        return Candidates.of(allowed if within is None else within, scores), trace
 
     def _ask(self, name: str, source: Source, histories: Histories, trace: Trace) -> Floats:
         """Scores of one source; a failure costs its candidates, not the answer, and scores that are not finite sink."""
@@ -222,22 +249,19 @@ class Pipeline:
     def _predict(self, histories: Histories, lists: list[Ints]) -> dict[str, dict[tuple[int, int], float]]:
         """What every head says of the items shown, by person and item."""
         model = self.resources.model
-        owner = np.repeat(np.arange(len(lists)), [len(one) for one in lists])
+        owner = np.repeat(np.arange(len(lists), dtype=np.int32), [len(one) for one in lists])
         if model is None or not len(owner):
             return {}
         items = np.concatenate(lists).astype(np.int32)
         pairs = list(zip(owner.tolist(), items.tolist(), strict=True))
-        asked = histories.take(owner)
-        return {head: dict(zip(pairs, model.predict(head, asked, items).tolist(), strict=True)) for head in self.heads}
+        said = {head: model.predict(head, histories, items, owner).tolist() for head in self.heads}
+        return {head: dict(zip(pairs, values, strict=True)) for head, values in said.items()}
 
     def _hydrate(self, queries: Sequence[Query]) -> Histories:
         """One history a query: the one given, else that of the user in the data; a text comes with either, or alone."""
         parts = [self._history(query) for query in queries]
-        offsets = np.concatenate([[0], np.cumsum([len(part.item) for part in parts])]).astype(np.int64)
-        item, value, action = (
-            np.concatenate([getattr(part, name) for part in parts]) for name in ("item", "value", "action")
-        )
-        return Histories(offsets, item, value, action, tuple(query.text or None for query in queries))
+        whole = Histories.joined(parts)
+        return replace(whole, texts=tuple(query.text or None for query in queries))
 
     def _history(self, query: Query) -> Histories:
         if query.k < 1:
@@ -255,6 +279,11 @@ class Pipeline:
         if item not in self._item_rows:
             raise GenreError(f"no item '{item}'; {_near(item, self._item_rows)}")
         return self._item_rows[item]
+
+
+def read_by(section: PipelineSection) -> dict[str, Feature]:
+    """The features that the pipeline's scorer reads, by name: none where it reads scores alone."""
+    return named(section.features) if section.scorer.reads == "features" else {}
 
 
 def _shown(model: Any) -> tuple[str, ...]:

@@ -19,8 +19,11 @@ from genre.wording import choice_in_words, count, duration, label, number, relat
 OURS = ("genre", "genre_before", "retrieved", "model", "model_before", "pretrained")
 COLUMNS = ("recall@10", "ndcg@10", "mrr@10", "auc", "coverage@10", "novelty@10", "diversity@10")
 DRAWN = ("ndcg@10", "recall@10")
+SCARCE_SLICES = ("cold_items", "item_interactions_under_5")
 CALIBRATED = ("model", "model_before", "user_item_bias", "tfidf")
 READS = {"items": "the text of each item", "rows": "the text of each row", "pairs": "a history and an item together"}
+MOST_SHARES = 15
+"""Columns that the table of what the scorer looks at shows."""
 MOST_CARDS = 6
 """Verdicts at the top of the page; the tasks have them all."""
 EVALUATE_FORMAT = 1
@@ -222,6 +225,17 @@ class Page:
         return [f"{label(name)} ({words})" if words else label(name) for name, words in found.items()]
 
     @cached_property
+    def scorer(self) -> dict[str, Any] | None:
+        """What the scorer was learned from and looks at most; None where nothing is recommended."""
+        path = self.run.path("rank") / "scorer.json"
+        if not self.ranks or not path.exists():
+            return None
+        found = _json(path)
+        shares = [(name, share) for name, share in found["shares"].items() if share > 0][:MOST_SHARES]
+        name = describe(self.config.pipeline.scorer)["type"]
+        return {**found, "name": name, "found": found["retrieved"] / max(found["targets"], 1), "shares": shares}
+
+    @cached_property
     def reread(self) -> dict[str, Any] | None:
         """How much reading the top again counts, and NDCG@10 on validation of every weight that was tried."""
         path = self.run.path("rank") / "rerank_finetuned.json"
@@ -258,12 +272,35 @@ class Page:
         """Name in words, and what was found."""
         return [(slice_in_words(name), found) for name, found in self.result["slices"].items()]
 
+    @property
+    def scarce(self) -> list[tuple[str, dict[str, Any], list[dict[str, Any]]]]:
+        """The slices of items of which few interactions are known: name, what was found, what stands beside what."""
+        chosen = {name: self.result["slices"].get(name) for name in SCARCE_SLICES}
+        return [(slice_in_words(name), one, one["comparisons"]) for name, one in chosen.items() if one]
+
+    @property
+    def shots(self) -> dict[str, Any]:
+        """The curve of few events; empty where none was measured."""
+        return self.result.get("shot_curve") or {}
+
+    @property
+    def shot_ticks(self) -> list[str]:
+        """The points of that curve, in words."""
+        return ["all" if point["shots"] is None else str(point["shots"]) for point in self.shots["points"]]
+
+    @property
+    def shot_rows(self) -> list[tuple[str, list[dict[str, Any]]]]:
+        """Each system's measures at every point of that curve."""
+        points = self.shots["points"]
+        return [(system, [point["systems"][system] for point in points]) for system in points[0]["systems"]]
+
     def _figures(self) -> dict[str, str]:
         makers: dict[str, Callable[[], str | None]] = {
             "systems": self._systems_figure,
             "gains": self._gains_figure,
             "curves": self._curves_figure,
             "slices": self._slices_figure,
+            "shots": self._shots_figure,
             "calibration": self._calibration_figure,
         }
         return {name: svg for name, make in makers.items() if (svg := make())}
@@ -317,6 +354,13 @@ class Page:
             for system in systems
         }
         return figures.grouped(rows, series, "ndcg@10 by slice (test users in it)") if series else None
+
+    def _shots_figure(self) -> str | None:
+        if not self.shots:
+            return None
+        rows = self.shot_rows
+        panels = {metric: {label(s): [point[metric] for point in points] for s, points in rows} for metric in DRAWN}
+        return figures.few_events(panels, self.shot_ticks)
 
     def _calibration_figure(self) -> str | None:
         panels = {

@@ -41,9 +41,14 @@ def load_model(run: Run, data: Dataset, version: Version = "finetuned") -> Train
 
 def model_hash(run: Run) -> str:
     """Hash of both versions of the run's model; equal for equal weights, empty where there is no model."""
-    manifests = [run.path("model") / version / "manifest.json" for version in ("before", "finetuned")]
-    hashes = [json.loads(path.read_text(encoding="utf-8"))["hash"] for path in manifests if path.exists()]
+    hashes = [one for version in ("before", "finetuned") if (one := hash_of(run, version))]
     return digest(hashes) if hashes else ""
+
+
+def hash_of(run: Run, version: Version) -> str | None:
+    """Hash of one version; None where there is none."""
+    path = run.path("model") / version / "manifest.json"
+    return json.loads(path.read_text(encoding="utf-8"))["hash"] if path.exists() else None
 
 
 def text_settings(config: Config) -> dict[str, Any]:
@@ -77,4 +82,4 @@ def resources_of(config: Config, data: Dataset, model: Recommender | None) -> Re
             raise RunError(f"{folder}: holds no model that recommends; run 'genre train {folder}'")
         return found
 
-    return Resources(data.items, vectors, embed, model, other)
+    return Resources(data.items, vectors, embed, model, other, data.users)

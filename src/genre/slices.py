@@ -21,6 +21,10 @@ FEWEST = 20
 MOST_VALUES = 30
 """Distinct numbers up to which an attribute is taken as words; above, it is cut at its quartiles."""
 LENGTHS = ((0, 0), (1, 5), (6, 20), (21, 50), (51, 100), (101, None))
+COUNTS = ((1, 4), (5, 19), (20, None))
+"""Interactions of an item in training; those of none are the cold items."""
+SCARCE = 5
+"""An item of fewer interactions than this says little of itself by them: what is known of it is mostly its text."""
 AGES = ((None, 17), (18, 24), (25, 34), (35, 44), (45, 54), (55, None))
 
 
@@ -48,8 +52,12 @@ def _by_history(cases: Cases) -> Iterator[Slice]:
 
 
 def _by_item(cases: Cases, counts: Ints) -> Iterator[Slice]:
-    """By how often the item came in training: never, and by thirds of all training interactions."""
+    """By how often the item came in training: never, seldom, often; and by thirds of all training interactions."""
     yield _of_items("cold_items", cases, counts == 0)
+    yield _of_items(f"item_interactions_under_{SCARCE}", cases, counts < SCARCE)
+    for low, high in COUNTS:
+        inside = (counts >= low) & (counts <= (np.inf if high is None else high))
+        yield _of_items(f"item_interactions_{_span(low, high)}", cases, inside)
     order = np.argsort(-counts, kind="stable")
     shares = np.cumsum(counts[order]) / max(1, counts.sum())
     third = np.empty(len(counts), dtype=np.int64)

@@ -229,9 +229,9 @@ class PairReader:
         """Nothing either: it reads items only together with a history. Raises `GenreError`."""
         raise GenreError("a cross model has no item vectors")
 
-    def predict(self, head: str, histories: Histories, items: Ints) -> Floats:
-        """What ``head`` says of one item a person: ``[people]``."""
-        prompts = self.writer.pairs(histories, np.arange(len(items)), items)
+    def predict(self, head: str, histories: Histories, items: Ints, owner: Ints | None = None) -> Floats:
+        """What ``head`` says of one item a person, or of each item and its ``owner``: ``[items]``."""
+        prompts = self.writer.pairs(histories, np.arange(len(items)) if owner is None else owner, items)
         nothing = {name: np.full(len(items), np.nan, dtype=np.float32) for name in self.heads}
         sheet = Sheet(prompts, [prompt.tokens for prompt in prompts], nothing)
         return np.array(self.trained.answers(sheet)[head], dtype=np.float32)

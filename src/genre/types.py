@@ -56,12 +56,25 @@ class Slate:
 class Recommender(Protocol):
     """What the layers below the stages see of a trained model."""
 
+    @property
+    def heads(self) -> dict[str, Any]:
+        """The task heads by name."""
+        ...
+
+    @property
+    def ranking_head(self) -> str | None:
+        """The head that ranks all items; None if the model has none."""
+        ...
+
     def score_next(self, histories: Any) -> Floats:
         """Score of every item as each person's next: ``[people, items]``."""
         ...
 
-    def predict(self, head: str, histories: Any, items: Ints) -> Floats:
-        """Prediction of ``head`` for one item a person: ``[people]``, on the label's own scale."""
+    def predict(self, head: str, histories: Any, items: Ints, owner: Ints | None = None) -> Floats:
+        """Prediction of ``head`` for one item a person, on the label's own scale: ``[items]``.
+
+        With ``owner`` each item is for that person of the histories, and a person may be asked of many.
+        """
         ...
 
     def item_vectors(self) -> Floats:

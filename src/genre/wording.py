@@ -67,6 +67,6 @@ def duration(seconds: float | None) -> str:
 
 def slice_in_words(name: str) -> str:
     """``user_history_1_5`` as ``history 1–5``, ``age=55_up`` as ``age 55 and more``."""
-    words = re.sub(r"^(user|item)_(?=\w+)(?!.*=)", "", name).replace("=", " ").replace("..", "–")
+    words = re.sub(r"^(user|item)_(?!interactions|.*=)", "", name).replace("=", " ").replace("..", "–")
     words = re.sub(r"(\d)_(\d+)$", r"\1–\2", words)
     return re.sub(r"_up$", " and more", words).replace("_", " ")

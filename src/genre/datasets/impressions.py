@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +12,8 @@ from genre.component import component
 from genre.data import SKIP
 from genre.datasets import Reading
 from genre.errors import DataError
-from genre.rows import Rejected, arrow, data_folder, delimited, need, parquet
+from genre.places import places
+from genre.rows import Rejected, arrow, delimited, need, parquet
 from genre.spans import find_spans, write_spans
 
 CLICK = "click"
@@ -76,11 +77,13 @@ class Impressions:
 
     layout: Literal["dkn", "mind", "ebnerd"] = "dkn"
     """Whose files: the Bing News sample of DKN (Wang et al. 2018, https://doi.org/10.1145/3178876.3186175: no times,
-    no impressions), MIND (Wu et al. 2020, https://doi.org/10.18653/v1/2020.acl-main.331), or EB-NeRD (Kruse et al.
-    2024, https://doi.org/10.1145/3687151.3687152: also ``read_time`` and ``scroll_percentage`` of clicks)."""
+    no impressions, and skips stand before clicks in its files, so set ``data.ties: shuffle``), MIND (Wu et al. 2020,
+    https://doi.org/10.18653/v1/2020.acl-main.331), or EB-NeRD (Kruse et al. 2024,
+    https://doi.org/10.1145/3687151.3687152: also ``read_time`` and ``scroll_percentage`` of clicks)."""
     path: Path | None = None
-    """The folder with the files, or with one folder a part (``train``, ``dev``; the names may end so). None given means
-    ``dkn-bing-news-sample``, ``mind`` or ``ebnerd`` where ``GENRE_DATA`` says, else below ``../shared/data``."""
+    """The folder with the files, or with one folder a part (``train``, ``dev``; the names may end so); by default
+    ``dkn-bing-news-sample``, ``mind`` or ``ebnerd``. One that is not in the working directory is looked for where
+    ``genre data get`` puts data sets, then below ``GENRE_DATA``, else below ``../shared/data``."""
     rows: Literal["impressions", "titles"] = "impressions"
     """What an interaction is: an item shown to a user, or, for `formulation: text`, a distinct title by itself, with
     ``title``, ``category`` and ``spans`` (names in the title, ``start:end:label``) to learn."""
@@ -97,7 +100,9 @@ class Impressions:
         elif self.layout == "mind":
             log, items, users = _read_mind(self._logs(), self._beside("news", ".tsv"), rejected)
         else:
-            log, items, users = _read_ebnerd(self._logs(), self._beside("history", ".parquet"), self._articles())
+            log, items, users = _read_ebnerd(
+                self._logs(), self._beside("history", ".parquet"), self._articles(), rejected
+            )
         if self.rows == "titles":
             if items is None:
                 raise DataError(f"{self._home()}: there are no titles here; rows: titles needs articles.parquet")
@@ -108,7 +113,8 @@ class Impressions:
         return Reading(arrow(log), *sides, rejected=rejected, name=name, source=source, licence=licence)
 
     def _home(self) -> Path:
-        return self.path or data_folder() / HOMES[self.layout]
+        homes = places(self.path or Path(HOMES[self.layout]))
+        return next((home for home in homes if home.is_dir()), homes[-1])
 
     def _logs(self) -> Logs:
         """The logs, each with its part; the part is None where there is only one."""
@@ -253,23 +259,25 @@ def _mind_items(logs: Logs, news: list[Path], rejected: Rejected) -> Columns:
     return _with_names(_columns(items.values(), *names))
 
 
-def _read_ebnerd(logs: Logs, histories: list[Path], articles: list[Path]) -> Tables:
+def _read_ebnerd(logs: Logs, histories: list[Path], articles: list[Path], rejected: Rejected) -> Tables:
     users: dict[Any, dict[str, Any]] = {}
-    log = _columns(_ebnerd_rows(logs, histories, users), *LOG, *READING, "timestamp", "impression_id")
+    log = _columns(_ebnerd_rows(logs, histories, users, rejected), *LOG, *READING, "timestamp", "impression_id")
     people = [{"user_id": str(user), **person} for user, person in users.items()]
     items = _ebnerd_items(articles[0]) if articles else None
     return log, items, _columns(people, "user_id", *EBNERD_PERSON)
 
 
-def _ebnerd_rows(logs: Logs, histories: list[Path], users: dict[Any, dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _ebnerd_rows(
+    logs: Logs, histories: list[Path], users: dict[Any, dict[str, Any]], rejected: Rejected
+) -> Iterator[dict[str, Any]]:
     """The clicks before the log and what was shown in it; ``users`` gets what is known of who it was shown to."""
     known: set[Any] = set()
     for (part, path), history in zip(logs, histories, strict=True):
-        before = _rows_of(history, EBNERD_HISTORY)
+        before = _sound(_rows_of(history, EBNERD_HISTORY), rejected, _past_unusable)
         # A later folder's history repeats clicks of the earlier log, so it counts only for users who are new in it.
         yield from (event for row in before if row["user_id"] not in known for event in _ebnerd_past(row, part))
         known |= {row["user_id"] for row in before}
-        for row in _rows_of(path, EBNERD_LOG):
+        for row in _sound(_rows_of(path, EBNERD_LOG), rejected, _shown_unusable):
             yield from _ebnerd_shown(row, part)
             person = users.setdefault(row["user_id"], dict.fromkeys(EBNERD_PERSON))
             person |= {name: row[name] for name in EBNERD_PERSON if row.get(name) is not None}
@@ -279,6 +287,34 @@ def _rows_of(path: Path, wanted: tuple[str, ...]) -> list[dict[str, Any]]:
     columns = parquet(path)
     need(columns, wanted, path, "the layout is not EB-NeRD's; check data.reader.layout")
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _sound(
+    rows: list[dict[str, Any]], rejected: Rejected, why: Callable[[dict[str, Any]], str | None]
+) -> list[dict[str, Any]]:
+    """The usable rows; the others go to ``rejected``, each with why it is none."""
+    kept: list[dict[str, Any]] = []
+    for row in rows:
+        if reason := why(row):
+            text = ", ".join(f"{name}={value}" for name, value in row.items() if name not in ("file", "line"))
+            rejected.append({"file": row["file"], "line": row["line"], "reason": reason, "row": text})
+        else:
+            kept.append(row)
+    return kept
+
+
+def _past_unusable(row: dict[str, Any]) -> str | None:
+    lists = [row[name] for name in EBNERD_HISTORY if name != "user_id"]
+    if any(one is None for one in lists) or len({len(one) for one in lists}) > 1:
+        return "articles, times, read times and scrolls of the history are not of one length"
+    return None
+
+
+def _shown_unusable(row: dict[str, Any]) -> str | None:
+    shown, clicked = row["article_ids_inview"], row["article_ids_clicked"]
+    if shown is None or clicked is None:
+        return "no list of what was shown or clicked, as in the test set without labels"
+    return None if set(clicked) <= set(shown) else "an article was clicked that was not shown"
 
 
 def _ebnerd_past(row: dict[str, Any], part: str | None) -> Iterator[dict[str, Any]]:

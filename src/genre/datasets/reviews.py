@@ -9,8 +9,8 @@ from typing import Any
 from genre.component import component
 from genre.datasets import Reading
 from genre.errors import DataError
-from genre.files import cache_folder
-from genre.rows import Rejected, arrow, check_files, columns_of, data_folder, need, renamed
+from genre.places import located
+from genre.rows import Rejected, arrow, check_files, columns_of, need, renamed
 from genre.spans import read_spans, write_spans
 
 WOMENS_CLOTHING = {
@@ -61,14 +61,7 @@ class Reviews:
 
     def files(self) -> list[Path]:
         path = self.path or Path("womens-clothing-reviews", "reviews.csv.gz")
-        places = [path, cache_folder() / "data" / path, data_folder() / path]
-        found = next((place for place in places if place.exists()), None)
-        if not found:
-            raise DataError(
-                f"data.reader.path: there is no {' nor '.join(map(str, dict.fromkeys(places)))}; fetch it ('genre data "
-                "get' says what it can), or set the path"
-            )
-        return check_files([found])
+        return check_files([located(path, "data.reader.path")])
 
     def read(self) -> Reading:
         (path,) = self.files()

@@ -9,6 +9,7 @@ from typing import Any
 from genre.component import component
 from genre.datasets import Reading
 from genre.errors import DataError
+from genre.places import located
 from genre.rows import Rejected, delimited, need
 
 
@@ -16,7 +17,9 @@ from genre.rows import Rejected, delimited, need
 class Sequences:
     """A tab-separated file with a user and their items in time order, as sequential benchmarks are published.
 
-    There are no times, so order is all that is known. For a log with a row an event use `table`.
+    There are no times, so order is all that is known. For a log with a row an event use `table`. Files that are not
+    in the working directory are looked for where ``genre data get`` puts data sets, then below ``GENRE_DATA``, else
+    below ``../shared/data``.
     """
 
     path: Path = Path("sequences.tsv")
@@ -31,45 +34,39 @@ class Sequences:
     """Terms under which the data may be used; printed in the report."""
 
     def files(self) -> list[Path]:
-        paths = [self.path, *([self.items] if self.items else [])]
-        for path in paths:
-            if not path.exists():
-                raise DataError(f"{path}: no such file; set data.reader.path and data.reader.items")
-        return paths
+        paths = [located(self.path, "data.reader.path")]
+        return paths + ([located(self.items, "data.reader.items")] if self.items else [])
 
     def read(self) -> Reading:
         import pyarrow as pa
 
-        self.files()
+        path, *beside = self.files()
         rejected: Rejected = []
-        rows = delimited(self.path, "\t", None, rejected)
+        rows = delimited(path, "\t", None, rejected)
         names = [name for name in rows if name not in ("file", "line")]
         if len(names) != 2:
-            raise DataError(f"{self.path}: expected two tab-separated columns, a user and their items; found {names}")
+            raise DataError(f"{path}: expected two tab-separated columns, a user and their items; found {names}")
         events: dict[str, list[Any]] = {"user_id": [], "item_id": [], "line": []}
         for user, sequence, line in zip(rows[names[0]], rows[names[1]], rows["line"], strict=True):
             items = sequence.split()
             if not items:
-                row = {"file": str(self.path), "line": line, "reason": "a user without items", "row": user}
+                row = {"file": str(path), "line": line, "reason": "a user without items", "row": user}
                 rejected.append(row)
             events["user_id"] += [user] * len(items)
             events["item_id"] += items
             events["line"] += [line] * len(items)
         n = len(events["line"])
-        table = pa.table({**events, "file": [str(self.path)] * n, "action": [self.action] * n})
-        return Reading(
-            table, self._items(rejected), None, rejected, self.path.name.split(".")[0], str(self.path), self.licence
-        )
+        table = pa.table({**events, "file": [str(path)] * n, "action": [self.action] * n})
+        side = self._items(beside[0], rejected) if beside else None
+        return Reading(table, side, None, rejected, path.name.split(".")[0], str(path), self.licence)
 
-    def _items(self, rejected: Rejected) -> Any:
+    def _items(self, path: Path, rejected: Rejected) -> Any:
         import pyarrow as pa
 
-        if self.items is None:
-            return None
-        columns = delimited(self.items, "\t", None, rejected)
-        need(columns, self.item_columns.values(), self.items, "check data.reader.item_columns")
+        columns = delimited(path, "\t", None, rejected)
+        need(columns, self.item_columns.values(), path, "check data.reader.item_columns")
         theirs = {their: our for our, their in self.item_columns.items()}
         mapping = self.item_columns
         named = {theirs.get(n, n): column for n, column in columns.items() if n in theirs or n not in mapping}
-        need(named, ["item_id"], self.items, "set data.reader.item_columns: {item_id: <its name there>}")
+        need(named, ["item_id"], path, "set data.reader.item_columns: {item_id: <its name there>}")
         return pa.table(named)

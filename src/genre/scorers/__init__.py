@@ -1,19 +1,40 @@
-"""Scorers: one score from the scores of several sources."""
+"""Scorers: one score from what is known of each candidate."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import ClassVar, Literal, Protocol
 
-from genre.types import Bools, Floats, Ints, State
+from genre.candidates import Candidates
+from genre.types import Bools, Floats, State
 
 
 class Scorer(Protocol):
     """One way to combine."""
 
-    def fit(self, scores: dict[str, Floats], allowed: Bools, targets: list[Ints]) -> State:
-        """Choose settings on validation: ``scores [people, items]`` by source, what may be shown, what came next."""
+    reads: ClassVar[Literal["scores", "features"]]
+    """The sources' scores alone, or features of ``pipeline.features`` too."""
+
+    @property
+    def most_people(self) -> int:
+        """People to learn from at most; 0 where there is nothing to learn."""
         ...
 
-    def score(self, state: State, scores: dict[str, Floats], allowed: Bools) -> Floats:
-        """One score an item and person: ``[people, items]``; only ``allowed`` items count."""
+    @property
+    def negatives(self) -> int | None:
+        """Candidates a person to learn from at most beside those chosen; None for all."""
+        ...
+
+    def fit(self, candidates: Candidates, chosen: Bools) -> State:
+        """Learn on validation which candidates came next: ``chosen [candidates]``.
+
+        Every person has a chosen one; there may be no people at all.
+        """
+        ...
+
+    def score(self, state: State, candidates: Candidates) -> Floats:
+        """One score a candidate, larger is better within a person: ``[candidates]``."""
+        ...
+
+    def shares(self, state: State) -> Floats:
+        """How much each of the columns counts, scores before features: shares of a total of 1, or all zero."""
         ...

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar, Literal
+
 import numpy as np
 from pydantic import PositiveFloat
 
+from genre.candidates import Candidates
 from genre.component import component
-from genre.types import Bools, Floats, Ints, State
+from genre.types import Bools, Floats, State
 
 
 @component
@@ -21,24 +24,18 @@ class ReciprocalRank:
     constant: PositiveFloat = 60.0
     """Added to each rank; larger makes the top of a list count less."""
 
-    def fit(self, scores: dict[str, Floats], allowed: Bools, targets: list[Ints]) -> State:
-        return {}
+    reads: ClassVar[Literal["scores", "features"]] = "scores"
+    negatives: ClassVar[None] = None
+    most_people: ClassVar[int] = 0
 
-    def score(self, state: State, scores: dict[str, Floats], allowed: Bools) -> Floats:
-        total = np.zeros(allowed.shape, dtype=np.float32)
-        for score in scores.values():
-            total += 1 / (self.constant + _places(np.where(allowed & np.isfinite(score), score, -np.inf)))
-        return np.where(allowed, total, -np.inf)
+    def fit(self, candidates: Candidates, chosen: Bools) -> State:
+        return {"sources": np.ones(len(candidates.scores), dtype=np.float32)}
 
+    def score(self, state: State, candidates: Candidates) -> Floats:
+        total = np.zeros(len(candidates), dtype=np.float32)
+        for score in candidates.scores.values():
+            total += 1 / (self.constant + candidates.places(np.where(np.isfinite(score), score, -np.inf)))
+        return total
 
-def _places(values: Floats) -> Ints:
-    """For each value of a row, how many of the row are at least as high."""
-    n = values.shape[1]
-    order = np.argsort(-values, axis=1)
-    ordered = np.take_along_axis(values, order, 1)
-    last_of_its_kind = np.ones(values.shape, dtype=bool)
-    last_of_its_kind[:, :-1] = ordered[:, :-1] != ordered[:, 1:]
-    ends = np.where(last_of_its_kind, np.arange(1, n + 1, dtype=np.int32), n)
-    places = np.empty(values.shape, dtype=np.int32)
-    np.put_along_axis(places, order, np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1], 1)
-    return places
+    def shares(self, state: State) -> Floats:
+        return state["sources"] / len(state["sources"])

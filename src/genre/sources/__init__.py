@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Resources:
-    """What a source may use beside the log."""
+    """What a source or a feature may use beside the log."""
 
     items: pa.Table
     text_vectors: Callable[[], Floats]
@@ -27,10 +27,17 @@ class Resources:
     """The fine-tuned model, where there is one."""
     other: Callable[[Path], Recommender] | None = None
     """The fine-tuned model of another run folder, on the same data."""
+    users: pa.Table | None = None
+    """The users table, where there is one."""
 
 
 class Source(Protocol):
-    """One way to find candidates. A class may carry ``GRID``: settings to try on validation, by field."""
+    """One way to find candidates. A class may carry ``GRID``: settings to try on validation, by field.
+
+    One that reads texts may have ``extend(state, added)``: its state for a catalogue with further items behind the old
+    ones, whose rows and vectors alone are in the resources ``added``; None where it cannot. The others are asked of the
+    items that they were fitted on.
+    """
 
     def fit(self, log: Log, resources: Resources) -> State:
         """Learn from the rows of ``log``; skips (``~log.positive``) are negatives at most."""

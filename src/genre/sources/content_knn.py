@@ -19,7 +19,8 @@ class ContentKNN:
     """Cosine of each item's text to the mean of the latest ones', by the pretrained language model as it came.
 
     Knows new items, and people who only say what they like (their text counts as one more item); knows nothing of who
-    chose what. It is also what the language model can do before any training.
+    chose what. `bm25` finds the names and terms that vectors blur. It is also what the language model can do before any
+    training.
     """
 
     top_k: PositiveInt = 300
@@ -30,6 +31,9 @@ class ContentKNN:
 
     def fit(self, log: Log, resources: Resources) -> State:
         return {"vectors": resources.text_vectors()}
+
+    def extend(self, state: State, added: Resources) -> State:
+        return {"vectors": np.concatenate([state["vectors"], added.text_vectors()])}
 
     def score(self, state: State, histories: Histories, resources: Resources) -> Floats:
         vectors = state["vectors"]

@@ -2,56 +2,78 @@
 
 from __future__ import annotations
 
+import sys
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import PositiveFloat, PositiveInt
+from scipy import sparse
 
 from genre.component import component
 from genre.data import Histories, Log
 from genre.errors import GenreError
 from genre.sources import Resources
-from genre.types import Floats, State
+from genre.types import Floats, Ints, State
 
-MOST_ITEMS = 25_000
-"""At this size the item-item matrix takes 2.5 GB; it is factorised and inverted in place."""
+BLOCK = 1024
+"""Items that are compared with all others at a time."""
 
 
 @component
 class EASE:
     """Each item is predicted from all others by ridge regression, in closed form: hard to beat without order or text.
 
-    Time grows with the cube of the catalogue, so it is refused above 25,000 items; use `ials` or `item_knn` there.
-    Steck (2019), https://arxiv.org/abs/1905.03375.
+    Time grows with the cube of the catalogue and memory with its square. Above `most_items` each item is therefore
+    predicted from its nearest alone, which is as good at the head of a list, and a note says so. Steck (2019),
+    https://arxiv.org/abs/1905.03375; the sparse form: Steck (2019), https://arxiv.org/abs/1910.09645.
     """
 
     top_k: PositiveInt = 300
     """Candidates to retrieve; more miss less and cost time."""
     reg: PositiveFloat = 200.0
     """Ridge penalty; larger trusts rare pairs less and leans to popular items."""
-    GRID: ClassVar[dict[str, list[Any]]] = {"reg": [50.0, 100.0, 200.0, 400.0, 800.0]}
+    most_items: PositiveInt = 10_000
+    """Items up to which all are weighed against all; 10,000 take 0.4 GB. Smaller is quicker and reaches less far."""
+    neighbours: PositiveInt = 200
+    """Above that, nearest items by cosine that each is predicted from; larger is nearer to the full form and slower."""
+    GRID: ClassVar[dict[str, list[Any]]] = {"reg": [20.0, 50.0, 100.0, 200.0, 400.0, 800.0]}
 
     def fit(self, log: Log, resources: Resources) -> State:
-        from scipy.linalg import get_lapack_funcs
-
-        if log.n_items > MOST_ITEMS:
-            raise GenreError(f"ease: {log.n_items} items are more than {MOST_ITEMS}; use ials or item_knn in its place")
         matrix = log.matrix()
-        gram = (matrix.T @ matrix).toarray(order="F")
-        gram[np.diag_indices_from(gram)] += self.reg
-        factorise, invert = get_lapack_funcs(("potrf", "potri"), (gram,))
-        factor, info = factorise(gram, lower=1, overwrite_a=1)
-        inverse, info2 = invert(factor, lower=1, overwrite_c=1)
-        if info or info2:
-            raise GenreError("ease: the item-item matrix could not be inverted; use a larger reg")
-        weights = _mirrored(inverse)
-        weights /= -weights.diagonal().copy()
-        np.fill_diagonal(weights, 0.0)
-        return {"weights": weights}
+        if log.n_items <= self.most_items:
+            return {"weights": _whole(matrix, self.reg)}
+        _say_sparse(log.n_items, self.most_items, self.neighbours)
+        return {"weights": _near(matrix, self.reg, self.neighbours)}
 
     def score(self, state: State, histories: Histories, resources: Resources) -> Floats:
         weights = state["weights"]
-        return np.asarray(histories.matrix(len(weights)) @ weights, dtype=np.float32)
+        scores = histories.matrix(weights.shape[0]) @ weights
+        return np.asarray(scores.todense() if sparse.issparse(scores) else scores, dtype=np.float32)
+
+
+@cache
+def _say_sparse(n_items: int, most: int, neighbours: int) -> None:
+    """Said once, however many settings are tried."""
+    why = f"{n_items} items are more than most_items ({most})"
+    print(f"note: ease: {why}: each is predicted from its {neighbours} nearest, not from all", file=sys.stderr)
+
+
+def _whole(matrix: sparse.csr_matrix, reg: float) -> Floats:
+    """Weights of all items for all items; the item-item matrix is factorised and inverted in place."""
+    from scipy.linalg import get_lapack_funcs
+
+    gram = (matrix.T @ matrix).toarray(order="F")
+    gram[np.diag_indices_from(gram)] += reg
+    factorise, invert = get_lapack_funcs(("potrf", "potri"), (gram,))
+    factor, info = factorise(gram, lower=1, overwrite_a=1)
+    inverse, info2 = invert(factor, lower=1, overwrite_c=1)
+    if info or info2:
+        raise GenreError("ease: the item-item matrix could not be inverted; use a larger reg")
+    weights = _mirrored(inverse)
+    weights /= -weights.diagonal().copy()
+    np.fill_diagonal(weights, 0.0)
+    return weights
 
 
 def _mirrored(lower: Floats, block: int = 1024) -> Floats:
@@ -63,3 +85,50 @@ def _mirrored(lower: Floats, block: int = 1024) -> Floats:
         corner = rows[i:edge, i:edge]
         corner[:] = np.triu(corner) + np.triu(corner, 1).T
     return rows
+
+
+def _near(matrix: sparse.csr_matrix, reg: float, neighbours: int) -> sparse.csr_matrix:
+    """Weights of each item's nearest for it, a small regression an item: ``[items, items]``, few in a column."""
+    from scipy.linalg import get_lapack_funcs
+
+    people = sparse.csr_matrix(matrix.T)
+    (solve,) = get_lapack_funcs(("posv",), dtype=np.float32)
+    lists = _nearest(people, matrix, neighbours)
+    weights: list[Floats] = []
+    for item, near in enumerate(lists):
+        if not len(near):
+            continue
+        gram = _together(people, np.append(near, np.int32(item)))
+        left = gram[:-1, :-1] + reg * np.eye(len(near), dtype=np.float32)
+        _, found, info = solve(left, gram[:-1, -1:], lower=1)
+        if info:
+            raise GenreError("ease: the matrix of an item's nearest could not be inverted; use a larger reg")
+        weights.append(found[:, 0])
+    ends = np.concatenate([[0], np.cumsum([len(near) for near in lists])])
+    columns = (np.concatenate([np.zeros(0, dtype=np.float32), *weights]), np.concatenate(lists), ends)
+    return sparse.csr_matrix(sparse.csc_matrix(columns, shape=(len(lists), len(lists))))
+
+
+def _nearest(people: sparse.csr_matrix, matrix: sparse.csr_matrix, neighbours: int) -> list[Ints]:
+    """The items of largest cosine to each, fewer where fewer share a person with it."""
+    lists: list[Ints] = []
+    norm = np.sqrt(np.maximum(np.diff(people.indptr), 1))
+    for i in range(0, len(norm), BLOCK):
+        together = sparse.coo_matrix(people[i : i + BLOCK] @ matrix)
+        other = together.row + i != together.col
+        row, column = together.row[other], together.col[other]
+        cosine = together.data[other] / norm[column]
+        order = np.lexsort((column, -cosine, row))
+        counts = np.bincount(row, minlength=min(BLOCK, len(norm) - i))
+        place = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+        keep = order[place < neighbours]
+        lists += np.split(column[keep].astype(np.int32), np.cumsum(np.minimum(counts, neighbours))[:-1])
+    return lists
+
+
+def _together(people: sparse.csr_matrix, items: Ints) -> Floats:
+    """How many people chose both, for each two of some items; only the people among them are looked at."""
+    some = people[items]
+    known, column = np.unique(some.indices, return_inverse=True)
+    packed = sparse.csr_matrix((some.data, column, some.indptr), shape=(len(items), len(known)))
+    return np.asarray((packed @ packed.T).todense(), dtype=np.float32)

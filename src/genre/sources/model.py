@@ -27,6 +27,9 @@ class Model:
     def fit(self, log: Log, resources: Resources) -> State:
         return {}
 
+    def extend(self, state: State, added: Resources) -> State | None:
+        return state if self.run is None else None
+
     def score(self, state: State, histories: Histories, resources: Resources) -> Floats:
         model = resources.model
         if self.run is not None and resources.other is not None:
