@@ -13,6 +13,9 @@ from genre.data import Histories, Log
 from genre.sources import Resources
 from genre.types import Floats, State
 
+BLOCK = 1024
+"""Items that are compared with all others at a time."""
+
 
 @component
 class ItemKNN:
@@ -32,26 +35,24 @@ class ItemKNN:
 
     def fit(self, log: Log, resources: Resources) -> State:
         matrix = log.matrix()
-        norm = np.sqrt(np.asarray(matrix.sum(0)).ravel())
-        together = (matrix.T @ matrix).tocsr()
-        together.setdiag(0)
-        together.eliminate_zeros()
-        rows = np.repeat(np.arange(log.n_items), np.diff(together.indptr))
-        together.data = (together.data / (norm[rows] * norm[together.indices] + self.shrink)).astype(np.float32)
-        return {"similarity": nearest(together, self.neighbours)}
+        people, norm = sparse.csr_matrix(matrix.T), np.sqrt(np.asarray(matrix.sum(0)).ravel())
+        # As like as the other way round, so that the nearest of a row are those of the column.
+        blocks = [self._nearest(people, matrix, norm, i) for i in range(0, log.n_items, BLOCK)]
+        return {"similarity": sparse.csr_matrix(sparse.vstack(blocks).T)}
+
+    def _nearest(self, people: sparse.csr_matrix, matrix: sparse.csr_matrix, norm: Floats, i: int) -> sparse.csr_matrix:
+        """Of a block of items, ``i`` the first, how like them their nearest are: ``[block, items]``."""
+        shape = (min(BLOCK, len(norm) - i), len(norm))
+        together = sparse.coo_matrix(people[i : i + BLOCK] @ matrix)
+        other = together.row + i != together.col
+        row, column = together.row[other], together.col[other]
+        value = (together.data[other] / (norm[row + i] * norm[column] + self.shrink)).astype(np.float32)
+        order = np.lexsort((column, -value, row))
+        counts = np.bincount(row, minlength=shape[0])
+        place = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+        keep = order[place < self.neighbours]
+        return sparse.csr_matrix((value[keep], (row[keep], column[keep])), shape=shape)
 
     def score(self, state: State, histories: Histories, resources: Resources) -> Floats:
         matrix = histories.matrix(state["similarity"].shape[0])
         return np.asarray((matrix @ state["similarity"]).todense(), dtype=np.float32)
-
-
-def nearest(matrix: sparse.csr_matrix, k: int) -> sparse.csr_matrix:
-    """The ``k`` largest entries of each column."""
-    entries = matrix.tocoo()
-    row, column = np.asarray(entries.row, dtype=np.int64), np.asarray(entries.col, dtype=np.int64)
-    value = np.asarray(entries.data, dtype=np.float32)
-    order = np.lexsort((row, -value, column))
-    counts = np.bincount(column, minlength=int(column.max(initial=-1)) + 1)
-    place = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
-    keep = order[place < k]
-    return sparse.csr_matrix((value[keep], (row[keep], column[keep])), shape=matrix.shape)
