@@ -9,7 +9,7 @@ import pytest
 from genre.component import Slot
 from genre.data import Histories, Log
 from genre.errors import GenreError
-from genre.sources import Resources
+from genre.sources import Resources, item_knn
 from toyworld import circle, dataset
 
 ITEMS = 20
@@ -288,6 +288,21 @@ def test_a_rare_taste_in_common_says_more():
     one = {"type": "user_knn", "neighbours": 1}
     assert fitted({**one, "power": 0.0}, log_of(pairs, 9))(asked)[0][3] > 0
     assert fitted({**one, "power": 1.0}, log_of(pairs, 9))(asked)[0][2] > 0
+
+
+@pytest.mark.parametrize("block", [1, 3, 1000])
+def test_nearest_items_by_blocks_are_those_of_the_whole_matrix(loose, monkeypatch, block):
+    monkeypatch.setattr(item_knn, "BLOCK", block)
+    state = item_knn.ItemKNN(neighbours=3, shrink=2.0).fit(loose, RESOURCES)
+    x = loose.matrix().toarray().astype(float)
+    gram, norm = x.T @ x, np.sqrt(x.sum(0))
+    cosine = gram / (np.outer(norm, norm) + 2)
+    np.fill_diagonal(cosine, -1)
+    expected = np.zeros((8, 8))
+    for item in range(8):
+        near = np.argsort(-cosine[:, item], kind="stable")[:3]
+        expected[near, item] = cosine[near, item]
+    np.testing.assert_allclose(state["similarity"].toarray(), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("source", ["user_knn", {"type": "bpr", "factors": 4}, "label_propagation"])

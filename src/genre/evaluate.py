@@ -127,7 +127,7 @@ class Evaluation:
         for name, ranking in self.rankings.items():
             values = measure(ranking, self.metrics)
             units[name] = {key: v for key, v in values.items() if np.ndim(v)}
-            whole = {key: Measured(float(v)) for key, v in values.items() if not np.ndim(v)}
+            whole = {key: _of_all(float(v)) for key, v in values.items() if not np.ndim(v)}
             found = {**whole, **self.resamples.means(units[name])}
             self.measured[name] = {key: found[key] for key in values}
         return units
@@ -245,6 +245,11 @@ class Evaluation:
         keys = list(next(iter(units.values())))
         values = {key: np.concatenate([found[key] for found in units.values()]).astype(np.float32) for key in keys}
         pq.write_table(pa.table({**columns, **values}), path, compression="zstd")
+
+
+def _of_all(value: float) -> Measured:
+    """A measure of the whole; none where it is undefined, as the inequality of lists that are all empty."""
+    return Measured(value if np.isfinite(value) else None)
 
 
 def show(result: dict[str, Any], columns: tuple[str, ...] = ("recall@10", "ndcg@10", "mrr@10", "auc")) -> None:

@@ -309,9 +309,14 @@ def state_of(module: nn.Module) -> dict[str, Tensor]:
 
 
 def text_vectors(config: Config, data: Dataset) -> Floats:
-    """Item texts as the pretrained language model sees them, before any training: ``[items, hidden]``, unit length."""
+    """Item texts as the pretrained language model sees them, before any training: ``[items, hidden]``, unit length.
+
+    An item without text has zeros: what the language model makes of nothing would be the same for all of them.
+    """
     loaded = load(config.model.backbone)
-    return pretrained_vectors(loaded, item_texts(config.model, loaded, data), config.model.max_tokens)
+    texts = item_texts(config.model, loaded, data)
+    told = np.array([bool(text.removeprefix(loaded.reading.passage)) for text in texts])
+    return pretrained_vectors(loaded, texts, config.model.max_tokens) * told[:, None].astype(np.float32)
 
 
 def text_embedder(config: Config) -> Callable[[list[str]], Floats]:

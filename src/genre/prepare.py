@@ -29,6 +29,7 @@ ANY_ACTION = "interact"
 """The action of a log that names none."""
 HISTORY_ONLY = "history only"
 """What the counts call the rows that belong to no part."""
+ONE_ITEM = "there is one item; recommending needs at least two"
 MILLISECONDS = 1e11
 """Times above this are milliseconds: as seconds they would lie in the year 5138."""
 
@@ -53,6 +54,8 @@ def prepare(config: Config, run: Run) -> Dataset:
 
 def _prepare(config: Config, folder: Path) -> None:
     data = build(config.data.reader.read(), config.data, config.seed)
+    if data.items.num_rows < 2 and config.model.formulation.reads != "rows":
+        raise DataError(f"{data.manifest['name']}: {ONE_ITEM}")
     data.save(folder)
     counts = data.manifest["counts"]
     sizes = ", ".join(f"{counts[name]} {name}" for name in ("users", "items", "interactions"))
@@ -89,7 +92,7 @@ def build(reading: Reading, section: DataSection, seed: int) -> Dataset:
     part, facts = section.split.assign(arrays, seed)
     words = np.array([*PARTS, None], dtype=object)[part]
     log = log.set_column(log.column_names.index("part"), "part", [words.tolist()])
-    problems = _problems(arrays, part, items, facts) + _left_out(log)
+    problems = _problems(arrays, part, items, facts) + _left_out(log, facts)
     manifest = {
         "name": reading.name,
         "source": reading.source,
@@ -313,7 +316,8 @@ def _problems(log: Log, part: NDArray[np.int8], items: pa.Table, facts: dict[str
     pairs = log.user.astype(np.int64) * log.n_items + log.item
     by_part = [pairs[(part == p) & log.positive] for p in range(len(PARTS))]
     if len(by_part[1]) and np.array_equal(np.sort(by_part[1]), np.sort(by_part[2])):
-        raise DataError("validation and test hold the same interactions; check the split")
+        why = ONE_ITEM if log.n_items == 1 else "check the split"
+        raise DataError(f"validation and test hold the same interactions; {why}")
     again = int(np.isin(by_part[2], by_part[0]).sum())
     if again:
         notes.append(
@@ -326,7 +330,9 @@ def _problems(log: Log, part: NDArray[np.int8], items: pa.Table, facts: dict[str
         notes.append(f"{late} events come after one of a later part of the same user: this split does not follow time")
     for name, events in zip(PARTS, by_part, strict=True):
         if not len(events):
-            raise DataError(f"the split leaves no {name} events; give it more, or use another split")
+            short = facts.get("users_too_short")
+            why = f", as {short} users have fewer than it takes to judge them" if short else ""
+            raise DataError(f"the split leaves no {name} events{why}; give it more, or use another split")
     known = log.value[~np.isnan(log.value)]
     if len(known) and known.min() == known.max():
         notes.append(f"value is {known[0]:g} in every row; it tells nothing")
@@ -344,9 +350,14 @@ def _future_rows(log: Log, part: NDArray[np.int8]) -> int:
     return int((late & log.positive).sum())
 
 
-def _left_out(log: pa.Table) -> list[str]:
-    """Notes on what is known of some rows only."""
+def _left_out(log: pa.Table, facts: dict[str, Any]) -> list[str]:
+    """Notes on rows of which something is not known, and on users who are not judged."""
+    notes: list[str] = []
     untimed = log["timestamp"].null_count
     if 0 < untimed < log.num_rows:
-        return [f"{untimed} of {log.num_rows} interactions have no timestamp; they count as their users' first"]
-    return []
+        notes.append(f"{untimed} of {log.num_rows} interactions have no timestamp; they count as their users' first")
+    elif untimed and facts.get("ordered"):
+        notes.append("no interaction has a timestamp; a user's events count as in order of time as data.ties has them")
+    if short := facts.get("users_too_short"):
+        notes.append(f"{short} users have too few events to be judged; theirs all train")
+    return notes

@@ -144,7 +144,7 @@ def fit_scorer(pipeline: Pipeline, cases: Cases, catalogue: Catalogue, seed: int
     cases = cases.sample(max(1, scorer.most_people), seed)
     held = np.zeros(len(cases), dtype=bool)
     held[np.random.default_rng(seed).permutation(len(cases))[: min(MOST_HELD, len(cases) // 2)]] = True
-    parts = [examples(pipeline, cases.take(np.flatnonzero(some)), seed) for some in (~held, held)]
+    parts = [examples(pipeline, cases.take(np.flatnonzero(some)), seed) for some in (~held, held) if some.any()]
     candidates, chosen, facts = parts[0]
     early = replace(pipeline, scorer_state=scorer.fit(candidates, chosen), reranker=None)
     valid = _held_out(early, cases.take(np.flatnonzero(held)), catalogue) if held.any() else None

@@ -64,14 +64,15 @@ class TextSimilarity:
 
 
 def _similar(vectors: Floats, recent: Histories, owner: NDArray[np.int64], item: Ints, window: int) -> Floats:
-    """Cosine to the latest, the highest and the mean: ``[3, candidates]``, NaN without a history."""
+    """Cosine to the latest, the highest and the mean: ``[3, candidates]``, NaN without a history, and without text."""
     all_of_them = np.full((window, len(owner)), np.nan, dtype=np.float32)
-    own = vectors[item]
+    own, told = vectors[item], np.square(vectors).sum(1) > 0
     for age in range(window):
-        known = np.flatnonzero(recent.lengths[owner] > age)
-        before = vectors[recent.item[recent.offsets[owner[known] + 1] - 1 - age]]
-        all_of_them[age, known] = np.einsum("nd,nd->n", before, own[known])
-    n = np.minimum(recent.lengths[owner], window)
+        known = np.flatnonzero((recent.lengths[owner] > age) & told[item])
+        before = recent.item[recent.offsets[owner[known] + 1] - 1 - age]
+        known, before = known[told[before]], before[told[before]]
+        all_of_them[age, known] = np.einsum("nd,nd->n", vectors[before], own[known])
+    n = np.isfinite(all_of_them).sum(0)
     most = np.fmax.reduce(all_of_them)
     mean = np.where(n > 0, np.nansum(all_of_them, 0) / np.maximum(n, 1), np.nan)
     return np.stack([all_of_them[0], most, mean])

@@ -20,7 +20,9 @@ class Resources:
 
     items: pa.Table
     text_vectors: Callable[[], Floats]
-    """Item texts as the pretrained language model sees them, before fine-tuning: ``[items, dim]``, unit length."""
+    """Item texts as the pretrained language model sees them, before fine-tuning: ``[items, dim]``, unit length.
+
+    Zeros for an item without text."""
     embed: Callable[[list[str]], Floats]
     """The same for any texts."""
     model: Recommender | None = None

@@ -13,7 +13,7 @@ from genre.data import Histories, Log
 from genre.sources import Resources
 from genre.types import Floats, State
 
-BLOCK = 1024
+BLOCK = 256
 """Items that are compared with all others at a time."""
 
 

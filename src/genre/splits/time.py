@@ -29,8 +29,10 @@ class Time:
     """Share of the rows, the latest, that test; likewise."""
 
     def assign(self, log: Log, seed: int) -> tuple[NDArray[np.int8], dict[str, Any]]:
-        if np.isnan(log.time).any():
-            raise DataError("split 'time' needs a timestamp in every row; use 'last' or 'random', or add the column")
+        untimed = int(np.isnan(log.time).sum())
+        if untimed:
+            mend = f"or add the timestamps: {untimed} of {len(log)} rows have none"
+            raise DataError(f"split 'time' needs a timestamp in every row; use 'last' or 'random', {mend}")
         if self.valid + self.test >= 1:
             raise DataError(f"split 'time': valid {self.valid} and test {self.test} leave nothing to train on")
         ordered = np.sort(log.time)

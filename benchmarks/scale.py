@@ -1,0 +1,285 @@
+"""What fitting the sources and ranking people cost as the catalogue grows, beside what the machine must do at least.
+
+    python benchmarks/scale.py [--sizes 10000 30000 100000 300000] [--out benchmarks/results/scale.json]
+
+No data set and no language model: items whose popularity falls off as Zipf's law says, a third as many people as items,
+ten events a person, and random unit vectors in place of texts. Each row has a process of its own, so that its peak of
+memory is its own; what stands there before the row begins (Python, libraries, the log) is told too. Settings are the
+defaults. A dense EASE that would not fit into memory, or is larger than ``--most-dense`` items, is not tried. Threads
+are those that ``OMP_NUM_THREADS`` allows. With two threads 10,000 items take about a minute.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from genre.cases import Cases
+from genre.component import Slot
+from genre.config import FEATURES
+from genre.data import Dataset, Histories, Log
+from genre.featurestates import fit_features
+from genre.filters.seen import Seen
+from genre.metrics.ndcg import NDCG
+from genre.pipeline import Pipeline, named
+from genre.rank import fit_scorer, fit_sources
+from genre.run import machine, versions
+from genre.sources import Resources, Source
+from genre.sources.ease import EASE
+from genre.systems import Catalogue, measure, of_pipeline, rank_cases
+
+EVENTS = 10
+"""Events a person: the last is the test, the one before it validation."""
+DIM = 384
+"""Length of a text's vector, as of MiniLM."""
+ASKED = 1000
+"""People who are ranked, and whom a source is asked of."""
+TAUGHT = 4000
+"""People whom a scorer learns from at most."""
+CELLS = 1 << 24
+"""People times items at a time, as in the evaluation."""
+MIXED = ["ease", "item_knn", "transitions", "content_knn", "popular"]
+"""The sources of the pipelines."""
+SINGLE: dict[str, dict[str, Any]] = {
+    "popular": {"type": "popular"},
+    "transitions": {"type": "transitions"},
+    "item_knn": {"type": "item_knn"},
+    "user_knn": {"type": "user_knn"},
+    "label_propagation": {"type": "label_propagation"},
+    "ials": {"type": "ials"},
+    "ease (as shipped)": {"type": "ease"},
+    "ease (dense)": {"type": "ease", "most_items": 10**9},
+    "ease (sparse)": {"type": "ease", "most_items": 1},
+}
+RANKED = {"rank, weighted": "weighted", "rank, lambdamart": "lambdamart"}
+WAIT = 6 * 3600
+"""Seconds after which a row is given up."""
+
+
+@dataclass(frozen=True)
+class World:
+    """A log of so many items, and all that a pipeline needs beside it."""
+
+    data: Dataset
+    log: Log
+    resources: Resources
+
+    @classmethod
+    def of(cls, n_items: int, seed: int = 7) -> World:
+        """People draw items by popularity; which item is popular has nothing to do with its number."""
+        rng = np.random.default_rng(seed)
+        n_users = n_items // 3
+        share = 1 / np.arange(1, n_items + 1)
+        drawn = np.searchsorted(np.cumsum(share / share.sum()), rng.random(n_users * EVENTS))
+        item = rng.permutation(n_items).astype(np.int32)[np.minimum(drawn, n_items - 1)]
+        place = np.tile(np.arange(EVENTS), n_users)
+        log = Log(
+            user=np.repeat(np.arange(n_users, dtype=np.int32), EVENTS),
+            item=item,
+            action=np.zeros(len(item), dtype=np.int32),
+            value=np.full(len(item), np.nan, dtype=np.float32),
+            time=np.arange(len(item), dtype=np.float64),
+            impression=np.full(len(item), -1, dtype=np.int32),
+            part=np.where(place == EVENTS - 1, 2, np.where(place == EVENTS - 2, 1, 0)).astype(np.int8),
+            n_users=n_users,
+            n_items=n_items,
+            actions=("view",),
+        )
+        items = pa.table({"item_id": [f"i{i}" for i in range(n_items)], "title": [""] * n_items})
+        users = pa.table({"user_id": [f"u{u}" for u in range(n_users)]})
+        nothing = pa.table({})
+        vectors = rng.standard_normal((n_items, DIM), dtype=np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        resources = Resources(items, lambda: vectors, lambda texts: vectors[: len(texts)], users=users)
+        return cls(Dataset(nothing, items, users, nothing, {}), log, resources)
+
+    @property
+    def train(self) -> Log:
+        """What is fitted on."""
+        return self.log.parts("train")
+
+    def asked(self) -> Histories:
+        """The people whom sources are asked of."""
+        return Histories.of(self.train, np.arange(min(ASKED, self.log.n_users), dtype=np.int32))
+
+
+def timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    """What the work gives, and its seconds."""
+    started = time.perf_counter()
+    found = work()
+    return found, round(time.perf_counter() - started, 3)
+
+
+def peak_mb() -> int:
+    """The most memory that this process has held so far."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most // (1 << 20 if sys.platform == "darwin" else 1 << 10)
+
+
+def single(world: World, name: str) -> dict[str, Any]:
+    """Fit one source and ask it, a block of people at a time."""
+    source: Source = Slot("sources").build(SINGLE[name])
+    train, asked = world.train, world.asked()
+    state, fit = timed(lambda: source.fit(train, world.resources))
+    size = max(1, CELLS // world.log.n_items)
+
+    def ask() -> None:
+        for i in range(0, len(asked), size):
+            source.score(state, asked.take(slice(i, i + size)), world.resources)
+
+    _, score = timed(ask)
+    found = {"fit_s": fit, "ask_s": score, "asked": len(asked), "peak_mb": peak_mb()}
+    if "weights" in state and name.startswith("ease"):
+        found["form"] = "all from all" if isinstance(state["weights"], np.ndarray) else "each from its nearest"
+    return found
+
+
+def ranked(world: World, name: str) -> dict[str, Any]:
+    """Fit the sources, teach the scorer on validation, and rank people of the test."""
+    train = world.train
+    draft = Pipeline(
+        data=world.data,
+        resources=world.resources,
+        sources=named([Slot("sources").build(one) for one in MIXED]),
+        states={},
+        filters={"seen": Seen()},
+        scorer=Slot("scorers").build(RANKED[name]),
+        scorer_state={},
+    )
+    if draft.scorer.reads == "features":
+        draft = replace(draft, features=named([Slot("features").build(one) for one in FEATURES]))
+    draft, fit = timed(lambda: fit_sources(draft, train))
+    states, described = timed(lambda: fit_features(draft.features, train, world.resources))
+    draft = replace(draft, feature_states=states)
+    catalogue = Catalogue.of(train, world.resources)
+    valid, test = Cases.of(world.log, "valid").sample(TAUGHT, 7), Cases.of(world.log, "test").sample(ASKED, 7)
+    scorer, learn = timed(lambda: fit_scorer(draft, valid, catalogue, 7))
+    final = replace(draft, scorer_state=scorer.state)
+    ranking, ask = timed(lambda: rank_cases(of_pipeline(final), test, catalogue, 10))
+    return {
+        "fit_s": round(fit + described, 3),
+        "scorer_s": learn,
+        "taught": len(valid),
+        "ask_s": ask,
+        "asked": len(test),
+        "peak_mb": peak_mb(),
+        "ndcg@10": round(float(np.mean(measure(ranking, [NDCG()])["ndcg@10"])), 5),
+    }
+
+
+def peer(world: World, name: str) -> dict[str, Any]:
+    """What the machine must do at least, or would have to without the trick: measured, or its size."""
+    n, train = world.log.n_items, world.train
+    if name.startswith("ease"):
+        return {"what": "matrix of all items by all", "gb": round(4 * n * n / 1e9, 2)}
+    if name in RANKED:
+        vectors = world.resources.text_vectors()
+        _, seconds = timed(lambda: [vectors[i : i + 40] @ vectors.T for i in range(0, min(ASKED, n), 40)])
+        return {"what": "as many vectors times those of all items", "s": seconds}
+    matrix = train.matrix()
+    if name == "popular":
+        _, seconds = timed(lambda: np.bincount(train.item, minlength=n))
+        return {"what": "counting the events", "s": seconds}
+    if name == "user_knn":
+        _, seconds = timed(lambda: matrix[:ASKED] @ matrix.T)
+        return {"what": "sparse product of those asked and all people", "s": seconds}
+    if name == "ials":
+        return {"what": "vectors of people and items", "gb": round(4 * 64 * (n + world.log.n_users) / 1e9, 3)}
+    together, seconds = timed(lambda: matrix.T @ matrix)
+    return {"what": "sparse product of items and items", "s": seconds, "gb": round(8 * together.nnz / 1e9, 3)}
+
+
+def too_dense(name: str, n_items: int, most: int) -> str | None:
+    """Why the dense EASE is not tried at this size."""
+    if name != "ease (dense)":
+        return None
+    need, have = 4 * n_items**2, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    # The matrix, and the sparse one that it is made from.
+    if 1.5 * need > have:
+        return f"not tried: {need / 1e9:.1f} GB for the matrix, {have / 1e9:.1f} GB in the machine"
+    return f"not tried: more than {most:,} items (--most-dense)" if n_items > most else None
+
+
+def row(name: str, n_items: int) -> dict[str, Any]:
+    """One row, in this process."""
+    world = World.of(n_items)
+    before = peak_mb()
+    found = ranked(world, name) if name in RANKED else single(world, name)
+    return {"row": name, "items": n_items, "people": world.log.n_users, **found, "before_mb": before} | {
+        "peer": peer(world, name)
+    }
+
+
+def apart(name: str, n_items: int) -> dict[str, Any]:
+    """One row, in a process of its own; one that dies says how."""
+    command = [sys.executable, __file__, "--row", name, "--sizes", str(n_items)]
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=WAIT)
+    except subprocess.TimeoutExpired:
+        return {"row": name, "items": n_items, "failed": f"given up after {WAIT / 3600:g} hours"}
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
+        return {"row": name, "items": n_items, "failed": last}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def show(found: dict[str, Any]) -> None:
+    """Print one row of the table."""
+    told = found.get("failed") or found.get("left_out")
+    start = f"{found['items']:>9,}  {found['row']:<19}"
+    if told:
+        print(f"{start} {told}", flush=True)
+        return
+    least = found["peer"]
+    size = f"{least['gb']:.2f} GB" if "gb" in least else ""
+    seconds = f"{least['s']:.3f} s" if "s" in least else ""
+    what = f"{least['what']}: {', '.join(one for one in (seconds, size) if one)}"
+    learn = f"{found['scorer_s']:9.1f}" if "scorer_s" in found else " " * 9
+    each = 1000 * found["ask_s"] / found["asked"]
+    form = f"  [{found['form']}]" if "form" in found else ""
+    memory = f"{found['peak_mb']:8,} {found['before_mb']:7,}"
+    print(f"{start} {found['fit_s']:8.2f} {learn} {each:8.2f} {memory}  {what}{form}", flush=True)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--sizes", type=int, nargs="+", default=[10_000, 30_000], help="items of the catalogues")
+    options.add_argument("--most-dense", type=int, default=30_000, help="items up to which the dense EASE is tried")
+    options.add_argument("--row", choices=[*SINGLE, *RANKED], help="this row alone, as JSON, in this process")
+    options.add_argument("--out", type=Path, default=Path("benchmarks/results/scale.json"))
+    chosen = options.parse_args()
+    if chosen.row:
+        print(json.dumps(row(chosen.row, chosen.sizes[0])))
+        return
+    head = f"{'fit s':>8} {'scorer s':>9} {'ms/person':>8} {'peak MB':>8} {'before':>7}"
+    print(f"{'items':>9}  {'':<19} {head}  beside it")
+    rows: list[dict[str, Any]] = []
+    shipped = EASE()
+    whole = f"each item from all others up to {shipped.most_items:,} items ({4 * shipped.most_items**2 / 1e9:.1f} GB)"
+    switch = f"ease as shipped predicts {whole}, above that from its {shipped.neighbours} nearest alone"
+    for size in chosen.sizes:
+        for name in (*SINGLE, *RANKED):
+            why = too_dense(name, size, chosen.most_dense)
+            rows.append({"row": name, "items": size, "left_out": why} if why else apart(name, size))
+            show(rows[-1])
+            facts = {"rows": rows, "ease": switch, "threads": os.environ.get("OMP_NUM_THREADS", "all")}
+            facts |= {"machine": machine(), "versions": versions()}
+            chosen.out.parent.mkdir(parents=True, exist_ok=True)
+            chosen.out.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    print(switch)
+
+
+if __name__ == "__main__":
+    main()
