@@ -19,8 +19,8 @@ class ContentKNN:
     """Cosine of each item's text to the mean of the latest ones', by the pretrained language model as it came.
 
     Knows new items, and people who only say what they like (their text counts as one more item); knows nothing of who
-    chose what. `bm25` finds the names and terms that vectors blur. It is also what the language model can do before any
-    training.
+    chose what, and nothing of an item without text. `bm25` finds the names and terms that vectors blur. It is also what
+    the language model can do before any training.
     """
 
     top_k: PositiveInt = 300
