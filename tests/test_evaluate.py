@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finished import finished
+from genre import systems
 from genre.baselines import Labelled, fit_baselines, user_item_bias, user_mean
 from genre.cases import Cases
 from genre.comparisons import Measured, Resamples, best_by_validation, compare, gate
@@ -305,9 +306,14 @@ def test_classes_are_measured_beside_shares(tmp_path, monkeypatch):
     )
     run = Run.create(conf, tmp_path)
     dataset(circle()).save(run.path("data"))
+    asked = []
+    measured = systems.rank_cases
+    monkeypatch.setattr("genre.evaluate.rank_cases", lambda *args: asked.append(1) or measured(*args))
     for stage in (train, rank, evaluate):
         stage(conf, run)
     found = json.loads((run.path("evaluate") / "metrics.json").read_text())["systems"]
+    assert found["model_before"]["ndcg@10"] == found["model"]["ndcg@10"], "nothing was fine-tuned"
+    assert len(asked) == 4, "genre, model, pretrained, popular: what is one model is asked once"
     assert found["model"]["stars.accuracy"]["value"] > 0.9
     assert found["item_mean"]["stars.accuracy"]["value"] == 1.0
     assert 0.3 < found["global_mean"]["stars.accuracy"]["value"] < 0.7

@@ -23,7 +23,7 @@ from genre.examples import examples
 from genre.files import digest, replacing_folder, seal, write_json
 from genre.metrics import Metric, Ranking
 from genre.progress import progress
-from genre.resources import model_hash
+from genre.resources import hash_of, model_hash
 from genre.run import Run
 from genre.shotcurve import MOST_CASES, ShotCurve
 from genre.slices import slices
@@ -102,10 +102,14 @@ class Evaluation:
         self.catalogue = Catalogue.of(train, self.contestants.resources)
         self.curve = self._curve()
         longest = max(longest_list(self.metrics), 10)
+        # Where fine-tuning was better nowhere both versions are one model, and need not be asked twice.
+        one = hash_of(self.run, "before") == hash_of(self.run, "finetuned")
         with progress("evaluate", self.contestants.count() * len(self.cases)) as advance:
             for name, score in self.contestants.systems():
                 started = time.perf_counter()
-                self.rankings[name] = rank_cases(score, self.cases, self.catalogue, longest, advance)
+                same = self.rankings.get(name.removesuffix("_before")) if one else None
+                self.rankings[name] = same or rank_cases(score, self.cases, self.catalogue, longest, advance)
+                advance(len(self.cases) if same else 0)
                 self.seconds[name] = round(time.perf_counter() - started, 3)
                 tuned = self.contestants.tuned.get(name)
                 self.curve.hear(name, score, self.rankings[name], tuned and tuned.valid.get(CRITERION))
