@@ -317,9 +317,6 @@ def main() -> None:
     peers = chosen_peers(chosen.peers)
     RESULTS.mkdir(exist_ok=True)
     for name in chosen.set:
-        if not (HERE.parent / "configs" / f"{SETS[name].config}.yaml").exists():
-            print(f"{name}: skipped, there is no configs/{SETS[name].config}.yaml", flush=True)
-            continue
         quality = Quality(
             name, chosen.seeds, chosen.root, Budget(chosen.trials, chosen.cap, chosen.threads), chosen.override
         )

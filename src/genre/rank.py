@@ -152,7 +152,7 @@ def fit_scorer(pipeline: Pipeline, cases: Cases, catalogue: Catalogue, seed: int
     state = scorer.fit(candidates, np.concatenate([chosen for _, chosen, _ in parts]))
     facts = {name: sum(counts[name] for _, _, counts in parts) for name in facts}
     columns = [*candidates.scores, *candidates.features]
-    shares = dict(zip(columns, scorer.shares(state).tolist(), strict=False))
+    shares = dict(zip(columns, scorer.shares(state).tolist(), strict=True))
     ordered = {name: round(share, 6) for name, share in sorted(shares.items(), key=lambda one: -one[1])}
     return FittedScorer(state, {**facts, "held_out": valid, "shares": ordered})
 
