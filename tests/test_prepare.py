@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import resource
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -308,6 +309,22 @@ def test_the_stage_writes_once_and_again_only_when_a_source_changes(run, shop, c
 def test_the_same_seed_gives_the_same_bytes(shop):
     hashes = {prepare(config(shop), Run.create(config(shop), shop / place)).hash for place in ("one", "two")}
     assert len(hashes) == 1
+
+
+def test_one_split_serves_runs_of_several_seeds(shop):
+    rows = "".join(f"{user},{item},view,1,\n" for user in ("ann", "bob", "cy") for item in ("mug", "jug", "cup", "pan"))
+    (shop / "interactions.csv").write_text("user_id,item_id,action,value,timestamp\n" + rows)
+    (shop / "items.csv").write_text("item_id,title\nmug,Mug\njug,Jug\ncup,Cup\npan,Pan\n")
+    (shop / "users.csv").write_text("user_id\nann\nbob\ncy\n")
+
+    def parts(run_seed: int, **fields: Any) -> list[str]:
+        made = config(shop, ties="shuffle", **fields)
+        made = replace(made, seed=run_seed, name=f"seed{run_seed}{len(fields)}")
+        data = prepare(made, Run.create(made, shop / "runs"))
+        return [*data.interactions["item_id"].to_pylist(), *data.interactions["part"].to_pylist()]
+
+    assert parts(7) != parts(8)
+    assert parts(7, seed=3) == parts(8, seed=3)
 
 
 def test_a_prepared_folder_of_another_version_is_refused_and_made_anew_by_the_stage(run, monkeypatch, capsys):

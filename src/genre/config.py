@@ -53,6 +53,9 @@ class DataSection:
     """Which interactions train, validate and test."""
     ties: Literal["file", "shuffle"] = "file"
     """Order of a user's events at the same second: as in the file, or shuffled by the seed, to see if it matters."""
+    seed: NonNegativeInt | None = None
+    """Of what is drawn here: a split by chance, shuffled ties. Without it the whole run's `seed`; set it to train with
+    several seeds on one and the same split, which is what makes their results comparable."""
     max_rejected: Share = 0.05
     """Stop when more than this share of the rows cannot be used; larger is more forgiving."""
 
