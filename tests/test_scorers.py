@@ -110,6 +110,26 @@ def test_trees_learn_when_to_trust_which_source():
     assert found["lambdamart"] > found["weighted"] + 0.1
 
 
+@pytest.mark.parametrize("top", [1, 7, ITEMS])
+def test_trees_read_the_best_of_what_they_start_from_and_the_rest_stays_below_in_its_order(top):
+    rng = np.random.default_rng(3)
+    n = 200
+    scores = {name: rng.normal(size=(n, ITEMS)).astype(np.float32) for name in ("a", "b")}
+    targets = [np.array([row], dtype=np.int32) for row in (scores["a"] * np.abs(scores["b"])).argmax(1)]
+    candidates = Candidates.of(np.ones((n, ITEMS), dtype=bool), scores)
+    state = Slot("scorers").build({"type": "lambdamart", "least": 5}).fit(candidates, candidates.holds(targets))
+    assert "trees0" in state
+    whole = Slot("scorers").build({"type": "lambdamart", "top": ITEMS}).score(state, candidates).reshape(n, -1)
+    start = Slot("scorers").build({"type": "lambdamart", "start": 1.0}).score({"weights": state["weights"]}, candidates)
+    said = Slot("scorers").build({"type": "lambdamart", "top": top}).score(state, candidates).reshape(n, -1)
+    for mended, complete, begun in zip(said, whole, start.reshape(n, -1), strict=True):
+        order = np.argsort(-begun, kind="stable")
+        best, rest = order[:top], order[top:]
+        assert np.allclose(mended[best], complete[best])
+        assert (np.diff(mended[rest]) < 0).all()
+        assert mended[rest].max(initial=-np.inf) < mended[best].min()
+
+
 def test_where_next_to_nobody_teaches_trees_are_left_out():
     scorer = Slot("scorers").build("lambdamart")
     one = of_one(a=[0.0, 1.0, 0.0], b=[0.0, 9.0, 1.0])
