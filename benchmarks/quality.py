@@ -300,7 +300,9 @@ def main() -> None:
     parser.add_argument(
         "--peers", nargs="*", default=[], help=f"of {', '.join(LIBRARIES)}; recbole:SASRec for one model"
     )
-    parser.add_argument("--trials", type=int, default=6, help="settings that a peer tries")
+    parser.add_argument(
+        "--trials", type=int, default=12, help="settings that a peer tries, as many as a source's grid has"
+    )
     parser.add_argument("--cap", type=float, default=60, help="processor seconds of a peer's trial")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of a peer")
     parser.add_argument("--override", action="append", default=[], metavar="PATH=VALUE", help="of all our runs")

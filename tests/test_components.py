@@ -25,6 +25,7 @@ from genre.ranking import ranks, top_lists
 from genre.settings import settings
 from genre.sources import Resources
 from genre.states import load_state, save_state
+from genre.tuning import combinations
 from toyworld import circle, dataset, tiny_backbone, tiny_decoder
 
 ALL = [(kind, name) for kind in kinds() for name in names(kind)]
@@ -181,6 +182,11 @@ def test_every_setting_of_a_grid_is_one_the_source_takes(name: str):
         assert len(values) > 1
         for value in values:
             assert getattr(Slot("sources").build({"type": name, field: value}), field) == value
+
+
+@pytest.mark.parametrize("name", ["ease", "ials", "bpr", "item_knn", "user_knn", "label_propagation"])
+def test_sources_that_count_are_tuned_with_the_same_number_of_trials(name: str):
+    assert len(list(combinations(Slot("sources").build(name)))) == 12
 
 
 @pytest.mark.parametrize("name", sorted({"transitions", "model"} & set(of("sources"))))

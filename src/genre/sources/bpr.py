@@ -37,7 +37,7 @@ class BPR:
     """Cores to train on; with more than one the result differs a little from run to run."""
     seed: NonNegativeInt = 7
     """Seed of the first vectors and of the pairs drawn."""
-    GRID: ClassVar[dict[str, list[Any]]] = {"learning_rate": [0.02, 0.05, 0.1], "reg": [0.003, 0.01, 0.03]}
+    GRID: ClassVar[dict[str, list[Any]]] = {"learning_rate": [0.02, 0.05, 0.1], "reg": [0.001, 0.003, 0.01, 0.03]}
 
     def fit(self, log: Log, resources: Resources) -> State:
         from implicit.cpu.bpr import BayesianPersonalizedRanking

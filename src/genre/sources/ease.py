@@ -37,7 +37,9 @@ class EASE:
     """Items up to which all are weighed against all; 10,000 take 0.4 GB. Smaller is quicker and reaches less far."""
     neighbours: PositiveInt = 200
     """Above that, nearest items by cosine that each is predicted from; larger is nearer to the full form and slower."""
-    GRID: ClassVar[dict[str, list[Any]]] = {"reg": [20.0, 50.0, 100.0, 200.0, 400.0, 800.0]}
+    GRID: ClassVar[dict[str, list[Any]]] = {
+        "reg": [10.0, 20.0, 35.0, 50.0, 75.0, 100.0, 150.0, 200.0, 300.0, 400.0, 600.0, 800.0]
+    }
 
     def fit(self, log: Log, resources: Resources) -> State:
         matrix = log.matrix()
