@@ -127,11 +127,12 @@ def test_people_are_answered_as_the_factorisation_itself_would(checkerboard):
     np.testing.assert_allclose(source.score(state, histories, RESOURCES), expected, atol=2e-3)
 
 
-def test_ease_is_the_closed_form():
+@pytest.mark.parametrize(("people", "items"), [(30, 8), (9, 40)])
+def test_ease_is_the_closed_form_whether_people_or_items_are_more(people, items):
     rng = np.random.default_rng(0)
-    log = log_of([(u, i) for u in range(30) for i in range(8) if rng.random() < 0.4], 30, n_items=8)
+    log = log_of([(u, i) for u in range(people) for i in range(items) if rng.random() < 0.4], people, n_items=items)
     x = log.matrix().toarray().astype(float)
-    inverse = np.linalg.inv(x.T @ x + 3 * np.eye(8))
+    inverse = np.linalg.inv(x.T @ x + 3 * np.eye(items))
     expected = -inverse / np.diag(inverse)
     np.fill_diagonal(expected, 0)
     state = Slot("sources").build({"type": "ease", "reg": 3.0}).fit(log, RESOURCES)

@@ -44,7 +44,8 @@ class EASE:
     def fit(self, log: Log, resources: Resources) -> State:
         matrix = log.matrix()
         if log.n_items <= self.most_items:
-            return {"weights": _whole(matrix, self.reg)}
+            few = 2 * log.n_users < log.n_items
+            return {"weights": _from_people(matrix, self.reg) if few else _whole(matrix, self.reg)}
         _say_sparse(log.n_items, self.most_items, self.neighbours)
         return {"weights": _near(matrix, self.reg, self.neighbours)}
 
@@ -74,6 +75,22 @@ def _whole(matrix: sparse.csr_matrix, reg: float) -> Floats:
         raise GenreError("ease: the item-item matrix could not be inverted; use a larger reg")
     weights = _mirrored(inverse)
     weights /= -weights.diagonal().copy()
+    np.fill_diagonal(weights, 0.0)
+    return weights
+
+
+def _from_people(matrix: sparse.csr_matrix, reg: float) -> Floats:
+    """The same weights through the matrix of people, which is the smaller one where they are few (Woodbury)."""
+    from scipy.linalg import get_lapack_funcs
+
+    (solve,) = get_lapack_funcs(("posv",), dtype=np.float32)
+    between = (matrix @ matrix.T).toarray(order="F")
+    between[np.diag_indices_from(between)] += reg
+    _, found, info = solve(between, matrix.toarray(order="F"), lower=1, overwrite_a=1, overwrite_b=1)
+    if info:
+        raise GenreError("ease: the matrix of people could not be inverted; use a larger reg")
+    weights = np.asarray(sparse.csr_matrix(matrix.T) @ np.ascontiguousarray(found))
+    weights /= 1 - weights.diagonal().copy()
     np.fill_diagonal(weights, 0.0)
     return weights
 
