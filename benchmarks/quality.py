@@ -54,6 +54,8 @@ class Set:
     """Overrides of the configuration: another split."""
     without: tuple[str, ...] = ()
     """Sources that the data cannot feed, or that are too slow for them."""
+    parts: dict[str, list[str]] = field(default_factory=dict)
+    """What can be changed of this set alone, as overrides."""
     minutes: float = 10
     """Of one run of ours on two cores, about; known better once there is one."""
 
@@ -75,7 +77,18 @@ SETS = {
         changes=("data.split={type: cold_items, test: 0.2}", "model.ids=false"),
     ),
     "dkn_news": Set("dkn_news", metric="auc", further=("ndcg@10",), minutes=4),
-    "deskdrop": Set("deskdrop", changes=("data.split=time",), minutes=5),
+    "deskdrop": Set(
+        "deskdrop",
+        changes=("data.split=time",),
+        parts={
+            "views alone": [
+                "data.actions=[view]",
+                "model.heads={next: {type: next_item}}",
+                "train.early_stopping.metric=ndcg@10",
+            ]
+        },
+        minutes=5,
+    ),
 }
 LANGUAGE = ("content_knn", "text_similarity")
 """Sources and features that read the language model's vectors."""
@@ -146,6 +159,8 @@ class Quality:
     systems: list[System] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
     """What could not be measured, and why."""
+    asked: dict[tuple[str, int], int] = field(default_factory=dict)
+    """Row of each test case, a person or an impression, of the first run."""
 
     def __post_init__(self) -> None:
         self.set = SETS[self.name]
@@ -153,6 +168,7 @@ class Quality:
         self.config = load(self.file, [*self.set.changes, *self.overrides])
         # One split for all seeds: each is asked the same of the same people.
         self.changes = [*self.set.changes, f"data.seed={self.config.seed}", *self.overrides]
+        self.parts = {**parts_of(self.config), **self.set.parts}
         self.metrics = (self.set.metric, *(m for m in self.set.further if m != self.set.metric))
 
     def estimate(self, parts: list[str], peers: list[tuple[str, str]]) -> str:
@@ -207,18 +223,30 @@ class Quality:
         return run
 
     def _units(self, run: Run, system: str) -> Units:
-        """Values of each test case, in the order of the cases; empty where the system was not measured."""
+        """Values of each test case, in the order of the first run's cases; empty where the system was not measured.
+
+        A part that changes what is known of people may ask of fewer of them: the others are NaN, and not compared.
+        """
         import pyarrow.compute as pc
         import pyarrow.parquet as pq
 
         table = pq.read_table(run.path("evaluate") / "units.parquet")
         mine = table.filter(pc.equal(table["system"].cast("string"), system))  # pyright: ignore[reportAttributeAccessIssue]
+        asked = list(zip(mine["user_id"].to_pylist(), mine["impression"].to_pylist(), strict=True))
         keys = [name for name in mine.column_names if name not in ("system", "user_id", "impression")]
-        return {key: mine[key].to_numpy().astype(np.float64) for key in keys} if len(mine) else {}
+        if not asked:
+            return {}
+        self.asked = self.asked or {case: row for row, case in enumerate(asked)}
+        known = np.array([case in self.asked for case in asked])
+        rows = np.array([self.asked[case] for case in asked if case in self.asked])
+        units = {key: np.full(len(self.asked), np.nan) for key in keys}
+        for key, values in units.items():
+            values[rows] = mine[key].to_numpy().astype(np.float64)[known]
+        return units
 
     def _part(self, variant: str, seed: int) -> None:
         try:
-            run = self._run(variant, seed, [*parts_of(self.config)[variant], "evaluate.baselines=[popular]"])
+            run = self._run(variant, seed, [*self.parts[variant], "evaluate.baselines=[popular]"])
         except GenreError as error:
             self.missing[variant] = str(error)
             return
@@ -251,7 +279,8 @@ class Quality:
             row["rare"] = float(np.nanmean(values[self.set.metric][rare])) if rare.any() else None
             if one is not ours:
                 # A part changed is compared at its own seed; what stands outside with the mean of our seeds.
-                base = resamples.means({m: ours.mean(m, n if one.kind == "part" else None) for m in self.metrics})
+                both = {m: ours.mean(m, n if one.kind == "part" else None) for m in self.metrics}
+                base = resamples.means({m: np.where(np.isnan(values[m]), np.nan, both[m]) for m in self.metrics})
                 row["ours_less_this"] = {m: against(base[m], measured[m]) for m in self.metrics}
             rows.append(row)
         rivals = [row for row in rows if row["kind"] in ("source", "peer")]
@@ -314,7 +343,7 @@ def main() -> None:
         quality = Quality(
             name, chosen.seeds, chosen.root, Budget(chosen.trials, chosen.cap, chosen.threads), chosen.override
         )
-        have = parts_of(quality.config)
+        have = quality.parts
         parts = {"all": list(have), "none": []}.get(" ".join(chosen.parts), [p for p in chosen.parts if p in have])
         for absent in {*chosen.parts} - {*have, "all", "none"}:
             print(f"{name} has no part '{absent}'; it has {', '.join(have)}", flush=True)

@@ -1,12 +1,15 @@
-"""How many interactions a second the training step learns from, beside the textbook loop; both learn the same.
+"""How fast training, evaluation and one answer are, each beside what one would do otherwise, in turn in one process.
 
-    python benchmarks/speed.py [--repeats 5] [--out benchmarks/results/speed.json]
+    python benchmarks/speed.py [--rows training evaluation request] [--repeats 5] [--out FILE]
 
-The textbook loop pads every text to 128 tokens, encodes an item each time it occurs in a batch, and runs every layer
-in every step. Each row of the table takes one of these away. All rows train the same model on the same batches,
-interleaved within one process; the first and the last also train from the same start, and their validation NDCG stands
-beside them.
-Needs MovieLens 100K (genre data get movielens-100k).
+`speedrows/evaluation.py` and `speedrows/request.py` say what is measured in their rows. Rows that are not asked for
+stay in the file (`benchmarks/results/speed.json`) if they are of the same machine, threads and versions.
+
+Training: how many interactions a second the step learns from. The textbook loop pads every text to 128 tokens, encodes
+an item each time it occurs in a batch, and runs every layer in every step. Each row of the table takes one of these
+away. All rows train the same model on the same batches, interleaved within one process; the first and the last also
+train from the same start, and their validation NDCG stands beside them. Needs MovieLens 100K (genre data get
+movielens-100k).
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,6 +36,7 @@ from genre.prepare import build
 from genre.run import machine, versions
 from genre.text import render
 from genre.validation import Validation
+from speedrows import evaluation, request
 
 PADDED = 128
 EVENTS = 16
@@ -150,9 +155,18 @@ ROWS: list[Row] = [
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--repeats", type=int, default=5)
-    options.add_argument("--users", type=int, default=48)
+    options.add_argument("--rows", nargs="+", choices=[*TABLES], default=[*TABLES], help="what to measure")
+    options.add_argument("--users", type=int, default=48, help="people of the training rows")
+    options.add_argument("--share", type=float, default=1.0, help="share of the people whom the evaluation rows rank")
+    options.add_argument("--items", type=int, default=request.ITEMS, help="items that the request rows choose from")
     options.add_argument("--out", type=Path, default=Path("benchmarks/results/speed.json"))
     chosen = options.parse_args()
+    for name in chosen.rows:
+        keep(chosen.out, name, TABLES[name](chosen))
+
+
+def training(chosen: argparse.Namespace) -> dict[str, Any]:
+    """The rows of the training step."""
     data = small_log(chosen.users)
     loops = [Loop(data, configuration(size), encode, each) for _, encode, each, size in ROWS]
     batches = list(loops[0].fitter.log.epoch(4, np.random.default_rng(7)))
@@ -164,7 +178,7 @@ def main() -> None:
             started = time.perf_counter()
             loop.epoch(some)
             times.append((time.perf_counter() - started) / sum(len(b.item) for b in some))
-    report(seconds, quality, chosen.out)
+    return report(seconds, quality)
 
 
 def train_and_measure(data: Dataset, row: Row, batches: list[Batch]) -> float:
@@ -178,8 +192,8 @@ def train_and_measure(data: Dataset, row: Row, batches: list[Batch]) -> float:
     return validation.measure(loop.fitter.trained())["ndcg@10"]
 
 
-def report(seconds: list[list[float]], quality: dict[int, float], out: Path) -> None:
-    """Print the table and keep it."""
+def report(seconds: list[list[float]], quality: dict[int, float]) -> dict[str, Any]:
+    """Print the table of the training step, and give it back."""
     first = statistics.median(seconds[0])
     rows = []
     print(f"{'interactions/s':>15} {'range':>19} {'ratio':>8}  {'NDCG@10':>8}  loop")
@@ -191,9 +205,24 @@ def report(seconds: list[list[float]], quality: dict[int, float], out: Path) -> 
         low_high = f"{rates[0]:.1f} - {rates[-1]:.1f}"
         shown = f"{found:.4f}" if found is not None else ""
         print(f"{statistics.median(rates):15.1f} {low_high:>19} {ratio:7.1f}x  {shown:>8}  {name}")
+    return {"rows": rows}
+
+
+TABLES: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+    "training": training,
+    "evaluation": lambda chosen: evaluation.main(chosen.repeats, chosen.share),
+    "request": lambda chosen: request.main(chosen.repeats, chosen.items),
+}
+
+
+def keep(out: Path, name: str, found: dict[str, Any]) -> None:
+    """Put a table into the file, beside those that were measured on the same machine."""
+    facts = json.loads(json.dumps({"threads": torch.get_num_threads(), "machine": machine(), "versions": versions()}))
+    old = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
+    tables = old.get("tables", {}) if {key: old.get(key) for key in facts} == facts else {}
     out.parent.mkdir(parents=True, exist_ok=True)
-    facts = {"rows": rows, "threads": torch.get_num_threads(), "machine": machine(), "versions": versions()}
-    out.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    kept = {"tables": {**tables, name: found}, **facts}
+    out.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

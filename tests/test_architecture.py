@@ -15,15 +15,16 @@ import pytest
 import genre
 
 ROOT = Path(genre.__file__).parent
-BOTTOM = {"errors", "types", "files", "component", "data", "candidates"}
-STAGES = {"prepare", "train", "rank", "evaluate", "report"}
-TOP = {"arguments", "cli", "display", "reference", "textcommand"}
+BOTTOM = {"errors", "types", "files", "clock", "component", "data", "candidates"}
+STAGES = {"prepare", "train", "rank", "evaluate", "report", "compress"}
+TOP = {"arguments", "cli", "compresscommand", "display", "profilecommand", "reference", "textcommand"}
 HEAVY = {
     "torch",
     "transformers",
     "peft",
     "implicit",
     "lightgbm",
+    "faiss",
     "pyarrow",
     "matplotlib",
     "safetensors",

@@ -20,6 +20,7 @@ from pydantic import TypeAdapter
 from scipy import sparse
 
 from finished import finished, finished_pairs, finished_texts
+from genre.additions import FeatureOfCatalogue, Index
 from genre.candidates import Candidates
 from genre.cases import Cases
 from genre.cli import commands
@@ -30,7 +31,6 @@ from genre.datasets import Reading
 from genre.errors import DataError, GenreError, RunError
 from genre.evaluate import evaluate
 from genre.files import seal
-from genre.index import FeatureOfCatalogue, Index
 from genre.indexing import add
 from genre.pipeline import Pipeline, Trace
 from genre.rank import rank

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -253,6 +254,24 @@ def test_ties_are_shuffled_by_the_seed_alone_and_only_ties():
     assert shuffled[:30] != order()[:30]
     for i in range(0, 60, 10):
         assert sorted(shuffled[i : i + 10]) == sorted(order()[i : i + 10])
+
+
+def test_events_of_other_actions_stay_in_the_test_alone_and_are_counted():
+    rows = [
+        {"user_id": user, "item_id": f"i{i}", "action": "like" if i % 3 else "view", "timestamp": str(i)}
+        for user in ("a", "b")
+        for i in range(9)
+    ]
+    whole, part = build(reading(rows), section(), 7), build(reading(rows), section(actions=["view"]), 7)
+    assert part.interactions.filter(pa.compute.equal(part.interactions["part"], "test")).equals(
+        whole.interactions.filter(pa.compute.equal(whole.interactions["part"], "test"))
+    )
+    left = [row for row in part.interactions.to_pylist() if row["part"] != "test"]
+    assert {row["action"] for row in left} == {"view"}
+    assert len(left) == 6
+    assert "10 events before the test are not of data.actions and left out: 10 x like" in part.manifest["problems"]
+    with pytest.raises(DataError, match=r"data.actions: no event is a 'viewed'; did you mean 'view'"):
+        build(reading(rows), section(actions=["viewed"]), 7)
 
 
 cells = st.sampled_from(["", "a", "b", "7", "nan", "2024-01-01", None])

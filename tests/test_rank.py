@@ -1,6 +1,7 @@
 """Choosing settings and learning to combine: on validation, shared, and never twice."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -162,6 +163,20 @@ def test_impressions_rank_what_was_shown_together():
     assert cases.allowed().sum() == len(test)
     assert sorted(int(t[0]) for t in cases.targets) == sorted(test.item[test.positive].tolist())
     assert cases.histories.lengths.tolist() == (log.before("test").positive.sum() // 6 * np.ones(12)).tolist()
+
+
+def test_shown_ranks_all_that_a_person_was_shown_in_the_part():
+    log = Log.of(dataset(shown(), split={"type": "impressions", "valid": 0.2, "test": 0.2}))
+    cases, test = Cases.of(log, "test", "shown"), log.parts("test")
+    assert len(cases) == 6
+    assert (cases.impression == -1).all()
+    for user, targets, allowed in zip(cases.user, cases.targets, cases.allowed(), strict=True):
+        mine = test.user == user
+        assert np.flatnonzero(allowed).tolist() == np.unique(test.item[mine]).tolist()
+        assert targets.tolist() == np.unique(test.item[mine & test.positive]).tolist()
+    clicked = replace(log, action=np.full_like(log.action, log.actions.index("click")))
+    with pytest.raises(GenreError, match="test part holds no user who chose one item and passed over another"):
+        Cases.of(clicked, "test", "shown")
 
 
 def test_impressions_are_evaluated_though_their_items_were_seen(tmp_path, monkeypatch):

@@ -106,6 +106,19 @@ class Candidates:
         scale = np.where(deviation > 1e-6 * np.sqrt(self.total(np.square(known)) / n), deviation, np.inf)
         return (centred / scale[self.owner]).astype(np.float32)
 
+    def top(self, values: Floats, k: int) -> tuple[Ints, Floats]:
+        """The ``k`` best of each person and their values, equal ones by item: ``[b, k]``, -1 and -inf where fewer."""
+        good = np.flatnonzero(np.isfinite(values))
+        order = good[np.lexsort((self.item[good], -values[good], self.owner[good]))]
+        owner = self.owner[order]
+        place = np.arange(len(order)) - np.searchsorted(owner, owner)
+        lists = np.full((self.people, k), -1, dtype=np.int32)
+        best = np.full((self.people, k), -np.inf, dtype=np.float32)
+        some = place < k
+        lists[owner[some], place[some]] = self.item[order[some]]
+        best[owner[some], place[some]] = values[order[some]]
+        return lists, best
+
     def places(self, values: Floats) -> Ints:
         """Rank within each person, 1 the best: how many of their candidates are at least as high."""
         order = np.lexsort((-values, self.owner))

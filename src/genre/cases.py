@@ -14,6 +14,13 @@ from genre.data import Histories, Log
 from genre.errors import GenreError
 from genre.types import Bools, Ints
 
+WANTED = {
+    "all_unseen": "item new to its user",
+    "impression": "impression with an item chosen and one passed over",
+    "shown": "user who chose one item and passed over another",
+}
+"""What a part must hold to be asked of, by where the candidates come from."""
+
 
 @dataclass(frozen=True)
 class Cases:
@@ -36,9 +43,9 @@ class Cases:
     def of(cls, log: Log, part: Literal["valid", "test"], candidates: str = "all_unseen") -> Cases:
         """The questions of a part. Raises `GenreError` when there is none."""
         past, asked = log.before(part), log.parts(part)
-        made = _impressions(asked, past) if candidates == "impression" else _users(asked, past)
+        made = _users(asked, past) if candidates == "all_unseen" else _shown(asked, past, candidates == "impression")
         if not len(made):
-            what = "impression with an item chosen" if candidates == "impression" else "item new to its user"
+            what = WANTED[candidates]
             raise GenreError(f"the {part} part holds no {what}, so there is nothing to measure; check data.split")
         return made
 
@@ -89,11 +96,15 @@ def _users(asked: Log, past: Log) -> Cases:
     return Cases(users, none, Histories.of(past, users), targets, None, asked.n_items, repeated)
 
 
-def _impressions(asked: Log, past: Log) -> Cases:
-    """Impressions where something was chosen and something was not: elsewhere there is nothing to rank."""
-    rows = asked.where(asked.impression >= 0)
+def _shown(asked: Log, past: Log, together: bool) -> Cases:
+    """What was shown ``together``, or to a user at any time of the part, where something was chosen and something not.
+
+    Elsewhere there is nothing to rank.
+    """
+    rows = asked.where(asked.impression >= 0) if together else asked
+    impression = rows.impression if together else np.full(len(rows), -1, dtype=np.int32)
     # An impression number is used by one user only in most logs, but nothing says that it must be.
-    keys, owner = np.unique(np.stack([rows.user, rows.impression]), axis=1, return_inverse=True)
+    keys, owner = np.unique(np.stack([rows.user, impression]), axis=1, return_inverse=True)
     size = (keys.shape[1], asked.n_items)
     chosen = rows.positive
     shown = _binary(owner, rows.item, size)

@@ -8,7 +8,9 @@ from pathlib import Path
 import click
 
 from genre.arguments import STAGES, Commands, config_arguments, do_stage, open_run
+from genre.compresscommand import compress
 from genre.errors import GenreError
+from genre.profilecommand import profile
 from genre.textcommand import merge, predict, text
 
 # Stages, components and rich are imported inside the commands: they bring torch and more, and help must be instant.
@@ -243,8 +245,16 @@ def show(config: Path, overrides: tuple[str, ...]) -> None:
 @click.option("--text", help="What the person says they like; alone, or with a user or a history.")
 @click.option("--k", type=click.IntRange(min=1), default=10, show_default=True, help="Length of the list.")
 @click.option("--json", "as_json", is_flag=True, help="Print the slate as JSON.")
+@click.option("--form", metavar="NAME", help="A form of the language model that 'genre compress' made.")
 def recommend(
-    run_folder: Path, *, user: str | None, history: str | None, text: str | None, k: int, as_json: bool
+    run_folder: Path,
+    *,
+    user: str | None,
+    history: str | None,
+    text: str | None,
+    k: int,
+    as_json: bool,
+    form: str | None,
 ) -> None:
     """Recommend items with a finished run.
 
@@ -270,7 +280,7 @@ def recommend(
             f"{run_folder}: model.formulation is text, which answers about texts and recommends nothing; "
             f"ask it with 'genre predict {run_folder} --text ...'"
         )
-    pipeline = Pipeline.load(run_folder)
+    pipeline = Pipeline.load(run_folder, form=form)
     items = None if history is None else tuple(word.strip() for word in history.split(",") if word.strip())
     slate = pipeline.recommend([Query(user_id=user, history=items, text=text, k=k)])[0]
     if as_json:
@@ -307,5 +317,5 @@ def index(run_folder: Path, *, file: Path | None) -> None:
         print_addition(add(run, file), run_folder)
 
 
-for _command in (predict, text, merge):
+for _command in (profile, predict, text, merge, compress):
     commands.add_command(_command)

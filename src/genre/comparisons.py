@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from genre.clock import times
 from genre.types import Ints
 
 Draws = NDArray[np.float64]
@@ -61,6 +62,7 @@ class Resamples:
             drawn = random.integers(0, users, size=(min(size, self.n - i), users))
             yield np.stack([np.bincount(row, minlength=users) for row in drawn]).astype(np.float32)
 
+    @times("intervals")
     def means(self, values: dict[str, NDArray[np.float64]]) -> dict[str, Measured]:
         """Each measure's mean over the units where it is defined, in the sample and in every resample."""
         if not values:

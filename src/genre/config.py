@@ -12,11 +12,13 @@ from genre.adapters import Adapter
 from genre.backbones import Backbone
 from genre.balancers import Balancer
 from genre.component import CONFIG, Slot
+from genre.compressors import Compressor
 from genre.datasets import Reader
 from genre.features import Feature
 from genre.filters import Filter
 from genre.formulations import Formulation
 from genre.heads import Head
+from genre.indexes import VectorIndex
 from genre.metrics import Metric
 from genre.optimizers import Optimizer
 from genre.perturbations import Perturbation
@@ -53,6 +55,9 @@ class DataSection:
     """Which interactions train, validate and test."""
     ties: Literal["file", "shuffle"] = "file"
     """Order of a user's events at the same second: as in the file, or shuffled by the seed, to see if it matters."""
+    actions: list[str] = field(default_factory=list)
+    """Actions that teach and make histories, such as [purchase]; all if none is named. Events of others stay in the
+    test alone, so that the same is asked with and without them; name `skip` too where a head learns from it."""
     seed: NonNegativeInt | None = None
     """Of what is drawn here: a split by chance, shuffled ties. Without it the whole run's `seed`; set it to train with
     several seeds on one and the same split, which is what makes their results comparable."""
@@ -158,6 +163,10 @@ class TrainSection:
     """When to stop."""
     token_budget: Annotated[int, Field(ge=256)] = 8192
     """Most tokens that go through the language model at a time; larger is faster until the cache or memory is full."""
+    threads: PositiveInt | Literal["auto"] = "auto"
+    """Processor threads that compute; auto tries for two seconds which number multiplies this model's matrices fastest,
+    once a machine (the cache folder's threads.json keeps it), and leaves alone what OMP_NUM_THREADS says. More are
+    faster up to the cores that are free."""
     cache_gb: NonNegativeFloat = 4.0
     """Most disk space for states below the trained layers of one part's texts; above it they are computed each time."""
     shots: PositiveInt | None = None
@@ -202,6 +211,8 @@ class PipelineSection:
     """What a scorer that learns from more than scores (`lambdamart`) reads besides; the others leave it alone."""
     scorer: Annotated[Scorer, Slot("scorers")] = slot("scorers", "weighted")
     """How what is known of a candidate becomes one score."""
+    index: Annotated[VectorIndex, Slot("indexes")] = slot("indexes", "auto")
+    """How sources that score by vectors (`model`, `content_knn`) find their best: by asking all items, or an index."""
     rerank: RerankSection | None = None
     """Reading the top again, for ``model.formulation: cross``; none leaves the scorer's order."""
 
@@ -220,8 +231,9 @@ class EvaluateSection:
     """Measures of rankings and of the heads' predictions; ``ndcg@10`` is short for ``{type: ndcg, k: [10]}``."""
     baselines: list[Annotated[Source, Slot("sources")]] = slot("sources", BASELINES)
     """The simple methods every result stands beside, each tuned on validation."""
-    candidates: Literal["all_unseen", "impression"] = "all_unseen"
-    """What is ranked: every item the user has not had, or what was shown together in a test impression."""
+    candidates: Literal["all_unseen", "impression", "shown"] = "all_unseen"
+    """What is ranked: every item the user has not had, what was shown together in a test impression, or all that the
+    user was shown in the test, for logs that know what was passed over but not with what it was shown."""
     bootstrap: PositiveInt = 1000
     """Resamples of the users behind each 95 % interval; larger is steadier and slower."""
     examples: NonNegativeInt = 5
@@ -229,6 +241,28 @@ class EvaluateSection:
     shots: tuple[NonNegativeInt, ...] = (0, 1, 2, 5, 10)
     """Numbers of latest events that a sample of the test is asked with, as if no more were known of each person: the
     curve of a cold start. More points cost time; none given draws no curve."""
+
+
+FORMS: dict[str, list[Any]] = {
+    **{name: [name] for name in ("onnx", "openvino", "dynamic_int8", "ctranslate2", "static_vectors")},
+    "small": ["layer_drop", "distill", "dynamic_int8"],
+}
+
+
+@section
+class CompressSection:
+    """How `genre compress` makes the fine-tuned language model smaller and faster."""
+
+    forms: dict[Annotated[str, Field(pattern=r"^[\w.-]+$")], list[Annotated[Compressor, Slot("compressors")]]] = field(
+        default_factory=lambda: {
+            name: [Slot("compressors").build(step) for step in steps] for name, steps in FORMS.items()
+        }
+    )
+    """By name, the steps that each form is made by, in order. One of the default that the language model does not allow
+    is left out."""
+    budget: str | None = None
+    """What a form may cost, as in ``p99_ms=5, loss=1%``; the cheapest that keeps to it on validation is chosen. Without
+    it, what each costs is only told."""
 
 
 @section
@@ -249,3 +283,5 @@ class Config:
     """Recommending."""
     evaluate: EvaluateSection = field(default_factory=EvaluateSection)
     """Measuring."""
+    compress: CompressSection = field(default_factory=CompressSection)
+    """Making the language model smaller."""

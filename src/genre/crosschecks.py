@@ -9,8 +9,11 @@ from typing import Any
 from pydantic_core import PydanticCustomError
 
 from genre import modelchecks
+from genre.budgets import Budget
 from genre.component import Slot, name_of, names, suggest
 from genre.config import LABEL_METRICS, Config
+from genre.errors import ConfigError
+from genre.formsteps import WHOLE, checked
 from genre.metrics import Metric
 from genre.modelchecks import Check, Finding, Given, formulation_of
 from genre.yamlfile import KeyPath, dotted
@@ -175,6 +178,30 @@ def _impressions(config: Config, given: Given) -> Iterator[Finding]:
         yield ("evaluate", "candidates"), what
 
 
+def _forms(config: Config, given: Given) -> Iterator[Finding]:
+    """Steps that cannot follow each other, or be done to this language model."""
+    if not given(("compress", "forms")):
+        return
+    for name, steps in config.compress.forms.items():
+        if name == WHOLE:
+            yield (
+                ("compress", "forms", name),
+                "is the name of the whole model, which stands beside the forms; take another",
+            )
+        try:
+            checked(steps, modelchecks.shape_of(config), config.model.formulation.reads)
+        except ValueError as error:
+            yield ("compress", "forms", name), str(error)
+
+
+def _budget(config: Config, given: Given) -> Iterator[Finding]:
+    if config.compress.budget is not None:
+        try:
+            Budget.parse(config.compress.budget)
+        except ConfigError as error:
+            yield ("compress", "budget"), str(error).removeprefix("budget: ")
+
+
 CHECKS: dict[Check, list[KeyPath]] = {
     _early_stopping: [("train", "early_stopping"), ("model", "heads"), ("model", "formulation")],
     _metrics: [("evaluate", "metrics"), ("model", "heads"), ("model", "formulation")],
@@ -183,6 +210,8 @@ CHECKS: dict[Check, list[KeyPath]] = {
     _sources: [("pipeline", "sources"), ("model", "formulation")],
     _features: [("pipeline", "features"), ("model", "formulation")],
     _impressions: [("evaluate", "candidates"), ("data", "split")],
+    _forms: [("compress", "forms"), ("model", "backbone")],
+    _budget: [("compress", "budget")],
     **modelchecks.CHECKS,
 }
 """Each check, with the settings it reads."""

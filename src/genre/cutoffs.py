@@ -10,15 +10,20 @@ from genre.metrics import Ranking
 
 def sorted_ranks(outcome: Ranking) -> NDArray[np.float64]:
     """Ranks of each unit's relevant items, ascending: ``[units, most]``, infinite where there are fewer."""
-    most = max((len(r) for r in outcome.ranks), default=0)
-    padded = np.full((len(outcome.ranks), max(1, most)), np.inf)
-    for i, one in enumerate(outcome.ranks):
-        padded[i, : len(one)] = np.sort(one)
+    counts = _counts(outcome)
+    padded = np.full((len(counts), max(1, int(counts.max(initial=0)))), np.inf)
+    # A mask is filled row by row, which is the order of the ranks.
+    padded[np.arange(padded.shape[1]) < counts[:, None]] = np.concatenate([*outcome.ranks, np.zeros(0)])
+    padded.sort(axis=1)
     return padded
 
 
 def relevant(outcome: Ranking) -> NDArray[np.float64]:
     """Number of relevant items of each unit, NaN for none, where no metric is defined."""
-    counts = np.array([len(r) for r in outcome.ranks], dtype=np.float64)
+    counts = _counts(outcome).astype(np.float64)
     counts[counts == 0] = np.nan
     return counts
+
+
+def _counts(outcome: Ranking) -> NDArray[np.int64]:
+    return np.fromiter(map(len, outcome.ranks), dtype=np.int64, count=len(outcome.ranks))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from genre.clock import times
 from genre.errors import DataError
 from genre.files import replacing_folder, seal, unseal
 from genre.types import Floats, Ints
@@ -57,6 +58,7 @@ class Dataset:
             self.manifest.update(seal(aside, FORMAT, **self.manifest))
 
     @classmethod
+    @times("read data", whole=True)
     def load(cls, folder: Path) -> Dataset:
         """Read a prepared folder. Raises `RunError` where it is missing, of another version, or changed since."""
         import pyarrow.parquet as pq
@@ -108,6 +110,7 @@ class Log:
     """Further columns of words, by name; those of more than `MOST_WORDS` distinct ones are text and left out."""
 
     @classmethod
+    @times("read data", whole=True)
     def of(cls, data: Dataset) -> Log:
         """The interactions of ``data`` as arrays."""
         table = data.interactions

@@ -152,7 +152,7 @@ def print_addition(done: Addition, run_folder: Path) -> None:
 
 def print_index(run: Run) -> None:
     """The items that were added to a run. Raises `RunError` when the index is damaged or out of date."""
-    from genre.index import Index
+    from genre.additions import Index
 
     data = Dataset.load(run.path("data"))
     index = Index.of(run, data)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from genre.cases import Cases
+from genre.clock import timed_each, times
 from genre.comparisons import Measured, Resamples, best_by_validation, compare, gate
 from genre.component import describe
 from genre.config import Config
@@ -105,7 +106,7 @@ class Evaluation:
         # Where fine-tuning was better nowhere both versions are one model, and need not be asked twice.
         one = hash_of(self.run, "before") == hash_of(self.run, "finetuned")
         with progress("evaluate", self.contestants.count() * len(self.cases)) as advance:
-            for name, score in self.contestants.systems():
+            for name, score in timed_each("fit systems", self.contestants.systems()):
                 started = time.perf_counter()
                 same = self.rankings.get(name.removesuffix("_before")) if one else None
                 self.rankings[name] = same or rank_cases(score, self.cases, self.catalogue, longest, advance)
@@ -136,6 +137,7 @@ class Evaluation:
             self.measured[name] = {key: found[key] for key in values}
         return units
 
+    @times("heads")
     def _measure_tasks(self) -> dict[str, Any]:
         """The heads and their baselines: measures are called ``head.metric``."""
         found: dict[str, Any] = {}
@@ -156,6 +158,7 @@ class Evaluation:
                 self.directions |= directions_of(name, predictions, judges)
         return found
 
+    @times("slices and comparisons")
     def _result(self, tasks: dict[str, Any]) -> dict[str, Any]:
         valid = {name: tuned.valid for name, tuned in self.contestants.tuned.items()}
         best = best_by_validation(valid, {key: up for key, up in self.directions.items() if "." not in key})
@@ -186,7 +189,7 @@ class Evaluation:
             "split": manifest.get("split", {}),
             "candidates": self.section.candidates,
             "ties": TIES,
-            "grouping": "user" if self.cases.shown is None else "impression",
+            "grouping": "impression" if self.section.candidates == "impression" else "user",
             "k": sorted(cutoffs),
             "seeds": [self.config.seed],
             "users": len(np.unique(self.cases.user)),
@@ -230,10 +233,12 @@ class Evaluation:
     def _settings(self, name: str) -> dict[str, Any]:
         return describe(self.contestants.tuned[name].source)
 
+    @times("write")
     def _examples(self) -> list[dict[str, Any]]:
         shown = {name: r for name, r in self.rankings.items() if name in ("model_before", "model", "genre")}
         return examples(self.data, self.cases, shown, self.section.examples, self.config.seed)
 
+    @times("write")
     def _write_units(self, path: Path, units: dict[str, dict[str, NDArray[np.float64]]]) -> None:
         """A row for each system and case, so that any comparison can be made again."""
         import pyarrow as pa

@@ -7,12 +7,14 @@ from dataclasses import replace
 import numpy as np
 
 from genre.candidates import Candidates
+from genre.clock import times
 from genre.data import Histories, Log
 from genre.features import Feature
 from genre.sources import Resources
 from genre.types import Floats, State
 
 
+@times("fit features")
 def fit_features(features: dict[str, Feature], log: Log, resources: Resources) -> dict[str, State]:
     """What each feature needs of ``log``, by name."""
     return {name: feature.fit(log, resources) for name, feature in features.items()}

@@ -21,6 +21,9 @@ LINES = ("-", "--", ":")
 """Where there are more lines than colours, the further ones are dashed."""
 COLOURS = {INK: "var(--ink)", FAINT: "var(--faint)", GRID: "var(--line)"}
 COLOURS |= {stand_in: f"var(--series-{i})" for i, stand_in in enumerate(SERIES, 1)}
+LIGHT = {"ink": "#1d2129", "faint": "#68707d", "line": "#e0e3e8", "series-1": "#1f5fd1", "series-2": "#c2560c"}
+LIGHT |= {"series-3": "#747c89", "series-4": "#7a3fb0", "series-5": "#0c7f7a"}
+"""The report's colours on a light page, for a picture that stands in no page."""
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -142,6 +145,60 @@ def calibration(panels: dict[str, dict[str, list[dict[str, float]]]]) -> str:
             axis.set(xlim=(0, 1), ylim=(0, 1), xlabel="predicted", ylabel="came true", aspect="equal")
             axis.set_title(title)
             axis.legend(fontsize=8.5, loc="upper left")
+        return _svg(figure)
+
+
+def costs(forms: dict[str, dict[str, Any]]) -> str:
+    """What each form of a language model loses on the test part, against its size and against its time a text."""
+    axes_of = {"mb": "size, MB", "median_ms": "time of one text, ms"}
+    measures = list(dict.fromkeys(key for form in forms.values() for key in form["test"]))
+    with _figure("compress", (7.6, 3.6), columns=2) as (figure, axes):
+        for axis, (cost, label) in zip(axes, axes_of.items(), strict=True):
+            for i, measure in enumerate(measures):
+                for number, (name, form) in enumerate(sorted(forms.items(), key=lambda one: one[1][cost])):
+                    found = form["test"].get(measure)
+                    if found is None or found["loss"] is None:
+                        continue
+                    colour, at = SERIES[i % len(SERIES)], form[cost]
+                    if found["ci95"] is not None:
+                        axis.plot([at, at], [100 * edge for edge in found["ci95"]], color=colour, linewidth=1)
+                    axis.plot([at], [100 * found["loss"]], "o", color=colour, markersize=4)
+                    if i == 0:
+                        place = (at, 100 * found["loss"])
+                        axis.annotate(
+                            name, place, xytext=(4, (3, -10)[number % 2]), textcoords="offset points", fontsize=8
+                        )
+                axis.plot([], [], "o", color=SERIES[i % len(SERIES)], markersize=4, label=measure)
+            axis.margins(x=0.15)
+            axis.set(xscale="log", xlabel=label, ylabel="lost, %")
+        axes[0].legend(fontsize=8.5)
+        return _svg(figure)
+
+
+def alone(svg: str) -> str:
+    """A figure as a file of its own, with colours of its own on white."""
+    for name, colour in LIGHT.items():
+        svg = svg.replace(f"var(--{name})", colour)
+    head, bracket, rest = svg.partition(">")
+    return f'{head}{bracket}\n<rect width="100%" height="100%" fill="#ffffff"/>{rest}'
+
+
+def stacked(figure_name: str, rows: dict[str, list[tuple[str, float]]], label: str) -> str:
+    """A bar a row, of parts one behind the other; each says its name where it is wide enough."""
+    longest = max((sum(amount for _, amount in parts) for parts in rows.values()), default=0.0) or 1.0
+    with _figure(figure_name, (7.6, 0.8 + 0.5 * len(rows))) as (figure, (axis,)):
+        for y, parts in enumerate(rows.values()):
+            start = 0.0
+            for i, (name, amount) in enumerate(parts):
+                # Pale, so that the words on them are read in light and in dark.
+                axis.barh(y, amount, left=start, height=0.72, color=SERIES[i % len(SERIES)], alpha=0.45)
+                if amount > 0.0095 * longest * len(name):
+                    axis.text(start + amount / 2, y, name, ha="center", va="center", fontsize=8)
+                start += amount
+        axis.set_yticks(range(len(rows)), list(rows))
+        axis.invert_yaxis()
+        axis.set_xlabel(label)
+        axis.grid(visible=False, axis="y")
         return _svg(figure)
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genre.batches import Batch, TrainingLog
+from genre.clock import timed, timed_each, times
 from genre.config import Config
 from genre.data import Dataset, Log
 from genre.itemtexts import ItemTexts, Leaf
@@ -50,7 +51,8 @@ class Fitter:
         negatives = [n for head in section.heads.values() if (n := getattr(head, "negatives", None))]
         masks = any(getattr(head, "mask_seen", False) for head in section.heads.values())
         labels = labels_of(log, section.heads)
-        self.log = TrainingLog(log, labels, section.max_history, max(negatives, default=None), masks)
+        with timed("batching"):
+            self.log = TrainingLog(log, labels, section.max_history, max(negatives, default=None), masks)
         self.n_interactions = len(log)
 
     def phases(self) -> list[Phase]:
@@ -91,7 +93,7 @@ class Fitter:
         self.model.train()
         totals: dict[str, float] = defaultdict(float)
         steps = 0
-        for batches in self._rounds(phase, number):
+        for batches in timed_each("batching", self._rounds(phase, number)):
             for losses in self.round(batches, phase, steppers):
                 steps += 1
                 for name, loss in losses.items():
@@ -134,6 +136,7 @@ class Fitter:
         self.model.zero_grad(set_to_none=True)
         return (time.perf_counter() - started) / len(batches)
 
+    @times("all item vectors", whole=True)
     @torch.no_grad()
     def trained(self) -> TrainedModel:
         """The model as it is now, with the vectors of all items."""
@@ -150,12 +153,14 @@ class Fitter:
         """The gradient of a batch; its losses by head."""
         at = torch.from_numpy(np.searchsorted(rows, batch.rows))
         vectors: list[Tensor] = []
-        if self.texts is not None:
-            vectors = [leaf.vectors[at] for leaf in leaves] if leaves else self.texts.still(batch.rows)
-        items = self.model.items(vectors[0] if vectors else None, torch.from_numpy(batch.rows))
-        views = self.model.project(vectors[1]) if len(vectors) > 1 else None
+        with timed("item vectors"):
+            if self.texts is not None:
+                vectors = [leaf.vectors[at] for leaf in leaves] if leaves else self.texts.still(batch.rows)
+            items = self.model.items(vectors[0] if vectors else None, torch.from_numpy(batch.rows))
+            views = self.model.project(vectors[1]) if len(vectors) > 1 else None
         losses = self.model.losses(batch, items, views)
-        self.model.balance.backward(losses, [leaf.vectors for leaf in leaves] + self.model.shared())
+        with timed("backward"):
+            self.model.balance.backward(losses, [leaf.vectors for leaf in leaves] + self.model.shared())
         return {name: float(loss.detach()) for name, loss in losses.items()}
 
     def _rounds(self, phase: Phase, number: int) -> Iterator[list[Batch]]:

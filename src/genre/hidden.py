@@ -7,7 +7,9 @@ found by its own hash. States are bfloat16, ragged, memory-mapped: memory does n
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre.backbones import Loaded
+from genre.clock import note, timed, times
 from genre.errors import GenreError
 from genre.files import cache_folder, digest, replacing_folder
 from genre.progress import progress
@@ -44,6 +47,7 @@ class HiddenStates:
     def __len__(self) -> int:
         return len(self.lengths)
 
+    @times("read states")
     def batch(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
         """States of some texts ``[b, longest, width]``, float32, and which are real ``[b, longest]`` (None if all)."""
         import torch
@@ -57,10 +61,25 @@ class HiddenStates:
         for number in np.unique(self.segment[rows]):
             mine = self.segment[rows] == number
             bits[mine] = self.segments[number][at[mine]]
+        note(texts=len(rows), read=bits.nbytes)
         states = torch.from_numpy(bits.view(np.int16)).view(torch.bfloat16).float()
         return states, None if real.all() else torch.from_numpy(real)
 
 
+_kept: ContextVar[Path | None] = ContextVar("kept", default=None)
+
+
+@contextmanager
+def states_in(folder: Path) -> Iterator[None]:
+    """Inside, states are kept in ``folder`` instead of in the cache, so that none is there already."""
+    token = _kept.set(folder)
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+
+
+@times("find states")
 def hidden_states(
     loaded: Loaded, tokens: Sequence[Sequence[int]], taps: tuple[int, ...], budget: int = 8192
 ) -> HiddenStates:
@@ -69,7 +88,7 @@ def hidden_states(
     Only texts that the store does not have yet are computed. Raises `GenreError` on a state that is not finite.
     """
     key = {"revision": loaded.revision, "layers": list(taps), "dtype": "bfloat16"}
-    store = cache_folder() / "hidden" / digest(key)[:32]
+    store = (_kept.get() or cache_folder() / "hidden") / digest(key)[:32]
     hashes = [hashlib.sha256(np.asarray(one, dtype=np.int32).tobytes()).digest()[:16] for one in tokens]
     width = loaded.hidden_size * len(taps)
     segments, places = _read(store, width)
@@ -109,9 +128,11 @@ class PassingStates:
 States = HiddenStates | PassingStates
 
 
+@times("tokenise")
 def tokenize(loaded: Loaded, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
     """Token numbers of each text, at least one: an empty text is the end-of-text token where nothing else is added."""
     tokens = loaded.tokenizer(list(texts), truncation=True, max_length=max_tokens)["input_ids"]
+    note(texts=len(tokens))
     return [one or [loaded.tokenizer.eos_token_id or 0] for one in tokens]
 
 
@@ -148,8 +169,9 @@ def _compute(
         with (folder / "states.bf16").open("wb") as file, progress("hidden states", len(names)) as advance:
             for batch in batches_by_length(lengths, budget):
                 states = lower_states(loaded, [tokens[i] for i in batch.rows], taps)
-                for i, one in zip(batch.rows, states, strict=True):
-                    file.write(_bits(one[: lengths[i]]))
+                with timed("write states"):
+                    for i, one in zip(batch.rows, states, strict=True):
+                        note(written=file.write(_bits(one[: lengths[i]])))
                 order += batch.rows.tolist()
                 advance(len(batch.rows))
         index = np.empty(len(order), dtype=INDEX)
@@ -158,11 +180,13 @@ def _compute(
         np.save(folder / "index.npy", index, allow_pickle=False)
 
 
+@times("frozen layers")
 def lower_states(loaded: Loaded, tokens: Sequence[Sequence[int]], taps: tuple[int, ...]) -> Tensor:
     """Run the embeddings and the layers below the last tap over some token lists: ``[b, longest, width]``."""
     import torch
 
     ids, real = padded(loaded, tokens)
+    note(texts=len(tokens), tokens=sum(len(one) for one in tokens), places=ids.numel())
     found = []
     with torch.no_grad():
         states = loaded.anatomy.embed(ids)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from genre.additions import FORMAT, Index, read_index, stale
 from genre.component import name_of
 from genre.data import Dataset
 from genre.errors import DataError, GenreError
 from genre.files import replacing_folder, seal
-from genre.index import FORMAT, Index, read_index, stale
 from genre.newitems import NewItems, Row, differences, read_items
 from genre.pipeline import Pipeline
 from genre.resources import load_model, model_hash, resources_of

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genre.backbones import Loaded
+from genre.clock import timed, times
 from genre.config import ModelSection
 from genre.data import Dataset
 from genre.errors import DataError
@@ -36,7 +37,8 @@ class ItemTexts:
         cls, section: ModelSection, loaded: Loaded, text: TextEncoder, data: Dataset, views: Sequence[str], budget: int
     ) -> ItemTexts:
         """Read the items of a dataset by the model's template and by each of ``views``."""
-        readings = [item_texts(section, loaded, data, template) for template in (section.template, *views)]
+        with timed("write texts"):
+            readings = [item_texts(section, loaded, data, template) for template in (section.template, *views)]
         if not any(text.removeprefix(loaded.reading.passage) for text in readings[0]):
             raise DataError(
                 f"model.template: '{section.template}' leaves every item without text, as its columns are empty; name "
@@ -47,6 +49,7 @@ class ItemTexts:
         made.settle()
         return made
 
+    @times("all item vectors", whole=True)
     def settle(self) -> None:
         """Bring the tables up to the language model as it is now."""
         everything = np.arange(len(self.states[0]))

@@ -144,7 +144,11 @@ class ScaledDot(nn.Module):
 
     def against(self, users: Tensor, candidates: Tensor) -> Tensor:
         """Every user with every candidate: ``[m, dim], [c, dim] -> [m, c]``."""
-        return users @ candidates.T * self.log_scale.exp()
+        return self.asking(users) @ candidates.T
+
+    def asking(self, users: Tensor) -> Tensor:
+        """What an item's vector is multiplied with to give its score: ``[m, dim]``."""
+        return users * self.log_scale.exp()
 
 
 class Scaled(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from genre.balancing import Balance
 from genre.batches import Batch
+from genre.clock import times
 from genre.config import Config, ModelSection
 from genre.data import Dataset, Histories, Log
 from genre.errors import GenreError, RunError
@@ -119,6 +120,7 @@ class MultiTaskModel(nn.Module):
             keep = keep * (torch.rand(len(rows)) >= self.section.id_dropout)
         return vectors + self.ids(rows) * keep[:, None]
 
+    @times("user encoder")
     def states(self, events: Tensor, mask: Tensor, value: Tensor, action: Tensor) -> Tensor:
         """User states ``[b, l + 1, dim]`` from the item vectors, amounts and actions of the events ``[b, l, ...]``."""
         scaled = (value - self.facts.value_mean) / (self.facts.value_std or 1.0)
@@ -126,6 +128,7 @@ class MultiTaskModel(nn.Module):
         events = events + amounts + self.action(torch.where(action < 0, len(self.facts.actions), action))
         return self.user(self.dropout(events) * mask[..., None], mask)
 
+    @times("heads")
     def losses(self, batch: Batch, vectors: Tensor, views: Tensor | None = None) -> dict[str, Tensor]:
         """Loss of every head, with ``vectors [n, dim]`` of the batch's rows."""
         states = self.states(vectors[batch.history], batch.mask, batch.value, batch.action)
@@ -169,6 +172,7 @@ class TrainedModel:
     text: TextEncoder | None
     """The text encoder of a model just trained; of one that was read from a folder, `embed` loads it when needed."""
     folder: Path | None = None
+    _latest: tuple[Histories, Tensor] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def heads(self) -> dict[str, Head]:
@@ -187,10 +191,17 @@ class TrainedModel:
     @torch.inference_mode()
     def score_next(self, histories: Histories) -> Floats:
         """Score of every item as each person's next: ``[people, items]``. Raises `GenreError` without such a head."""
+        asking, vectors = self.asking(histories), self.item_vectors()
+        # A matrix times one vector is a matter of reading the matrix; BLAS is told so by shapes.
+        return (vectors @ asking[0])[None] if len(asking) == 1 else asking @ vectors.T
+
+    @torch.inference_mode()
+    def asking(self, histories: Histories) -> Floats:
+        """Vectors whose products with those of the items are `score_next`: ``[people, dim]``."""
         if self.ranking_head is None:
             raise GenreError("this model has no head that ranks; add one, such as next_item, to model.heads")
         head: Any = self.model.heads[f"head_{self.ranking_head}"]
-        return head.against(self.user_vectors(histories), self.vectors).numpy()
+        return head.asking(self.user_vectors(histories)).numpy()
 
     @torch.inference_mode()
     def predict(self, head: str, histories: Histories, items: Ints, owner: Ints | None = None) -> Floats:
@@ -206,9 +217,16 @@ class TrainedModel:
     @torch.inference_mode()
     def user_vectors(self, histories: Histories, block: int = 512) -> Tensor:
         """Vector of each person from their latest events, and their text as if it were an item: ``[people, dim]``."""
-        self.model.eval()
+        if self._latest is not None and self._latest[0] is histories and not self.model.training:
+            return self._latest[1]
+        if self.model.training:
+            self.model.eval()
         parts = [self._block(histories.take(slice(i, i + block))) for i in range(0, len(histories), block)]
-        return torch.cat(parts) if parts else torch.zeros(0, self.model.section.dim)
+        found = torch.cat(parts) if parts else torch.zeros(0, self.model.section.dim)
+        if len(histories) <= block:
+            # The heads are asked of the same people, one after another.
+            self._latest = (histories, found)
+        return found
 
     def _block(self, histories: Histories) -> Tensor:
         said = [i for i, text in enumerate(histories.texts) if text]

@@ -6,9 +6,7 @@ import difflib
 import itertools
 import json
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from genre.additions import Index
 from genre.candidates import Candidates
 from genre.component import Slot, name_of
 from genre.config import Config, PipelineSection
@@ -25,47 +24,25 @@ from genre.features import Feature
 from genre.featurestates import with_features
 from genre.files import unseal
 from genre.filters import Filter
-from genre.index import Index
+from genre.indexes import Search
 from genre.ranking import top_lists
 from genre.reranking import Reranker
 from genre.resources import Version, load_model, model_hash, resources_of
+from genre.retrieving import Passes, Said, Trace, merged, retrieve, taken_out
 from genre.run import Run
 from genre.scorers import Scorer
-from genre.sources import Resources, Source
+from genre.searching import opened
+from genre.sources import Resources, Source, Vectors
 from genre.states import load_state
 from genre.types import Bools, Candidate, Floats, Ints, Query, Recommender, Slate, State
 
 FORMAT = 2
 """Version of the layout of the folder that `genre rank` writes."""
 
+FEW = 4
+"""People up to whom tables of people times items cost more than they save."""
+
 T = TypeVar("T")
-
-
-@dataclass
-class Trace:
-    """What happened on the way of a block of ``b`` people."""
-
-    lists: dict[str, Ints] = field(default_factory=dict)
-    """Candidates of each source, best first: ``[b, top_k]``, -1 where there are fewer."""
-    removed: dict[str, Ints] = field(default_factory=dict)
-    """``[b]`` by filter: items that a source ranked among its candidates and that may not be shown."""
-    silent: dict[str, Bools] = field(default_factory=dict)
-    """``[b]`` by source: it had nothing to say for this person."""
-    failed: dict[str, str] = field(default_factory=dict)
-    """Sources that raised, each with the message."""
-    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-
-    @contextmanager
-    def timed(self, step: str) -> Iterator[None]:
-        """Add the time that the block takes to ``step``."""
-        started = time.perf_counter()
-        yield
-        self.seconds[step] += time.perf_counter() - started
-
-    def insist(self) -> None:
-        """Raise `GenreError` when a source failed: a reply may go without it, a measurement may not."""
-        if self.failed:
-            raise GenreError("; ".join(f"source {name} failed: {why}" for name, why in self.failed.items()))
 
 
 @dataclass(frozen=True)
@@ -84,12 +61,18 @@ class Pipeline:
     feature_states: dict[str, State] = field(default_factory=dict)
     heads: tuple[str, ...] = ()
     """Tasks of the model whose predictions a slate shows."""
+    searches: dict[str, Search] = field(default_factory=dict)
+    """Indexes of the sources that have one, by name; the others score all items."""
     reranker: Reranker | None = None
     """What orders the top anew; none where ``pipeline.rerank`` is not set."""
 
     @classmethod
-    def load(cls, folder: Path | str, version: Version = "finetuned", added: bool = True) -> Pipeline:
+    def load(
+        cls, folder: Path | str, version: Version = "finetuned", added: bool = True, form: str | None = None
+    ) -> Pipeline:
         """The pipeline of a run folder, with the items that were ``added`` to it since, or as it was trained.
+
+        ``form`` is one that `genre compress` made; it reads texts in the language model's place.
 
         Raises `RunError` when a stage is missing, damaged or older than another.
         """
@@ -105,7 +88,7 @@ class Pipeline:
         states = {name: load_state(ranked / "sources" / f"{name}.safetensors") for name in built}
         features = read_by(run.config.pipeline)
         feature_states = {name: load_state(ranked / "features" / f"{name}.safetensors") for name in features}
-        model = load_model(run, data, version)
+        model = load_model(run, data, version, form)
         if added and (index := Index.of(run, data)) is not None:
             data, model = index.joined, index.grow(model, version)
             built, states = index.extend(built, states)
@@ -115,9 +98,10 @@ class Pipeline:
             scorer = ranked / "scorer.safetensors"
         if not scorer.exists():
             raise RunError(f"{ranked}: no source uses the model, so there is no pipeline 'before'")
+        resources = resources_of(run.config, data, model)
         return cls(
             data=data,
-            resources=resources_of(run.config, data, model),
+            resources=resources,
             sources=built,
             states=states,
             filters=named(run.config.pipeline.filters),
@@ -126,6 +110,7 @@ class Pipeline:
             features=features,
             feature_states=feature_states,
             heads=_shown(model),
+            searches=opened(ranked, settings, built, states, resources),
             reranker=_reranker(run.config, model, ranked / f"rerank_{version}.json"),
         )
 
@@ -163,16 +148,29 @@ class Pipeline:
 
         ``within`` names the items to rank, as in an impression, instead of the candidates that passed the filters.
         """
-        candidates, trace = self.retrieve(histories, within)
-        with trace.timed("features"):
-            candidates = self.described(candidates, histories)
+        candidates, said, trace = self._scored(histories, within)
         with trace.timed("scorer"):
-            said = self.scorer.score(self.scorer_state, candidates)
             final = candidates.spread(said, self.data.items.num_rows)
         if self.reranker is not None and self.reranker.weight:
             with trace.timed("rerank"):
                 final = self.reranker.apply(final, histories)
         return final, trace
+
+    def _scored(self, histories: Histories, within: Bools | None = None) -> tuple[Candidates, Floats, Trace]:
+        candidates, trace = self.retrieve(histories, within)
+        with trace.timed("features"):
+            candidates = self.described(candidates, histories)
+        with trace.timed("scorer"):
+            return candidates, self.scorer.score(self.scorer_state, candidates), trace
+
+    def _top(self, histories: Histories, k: int) -> tuple[Ints, Floats, Trace]:
+        """The best ``k`` for each person, -1 where there are fewer, with their scores: ``[people, k]``."""
+        if self.reranker is None or not self.reranker.weight:
+            candidates, said, trace = self._scored(histories)
+            return *candidates.top(said, k), trace
+        scores, trace = self.score_block(histories)
+        lists = top_lists(scores, np.isfinite(scores), k)
+        return lists, np.take_along_axis(scores, np.maximum(lists, 0), 1), trace
 
     def described(self, candidates: Candidates, histories: Histories) -> Candidates:
         """The candidates with the features that the scorer reads."""
@@ -183,6 +181,8 @@ class Pipeline:
 
         Candidates are what some source retrieved and every filter let pass, or what ``within`` says.
         """
+        if within is None and (self.searches or len(histories) <= FEW):
+            return self._by_pairs(histories)
         trace, scores = Trace(), {}
         keep: dict[str, Bools] = {}
         for name, rule in self.filters.items():
@@ -197,12 +197,63 @@ class Pipeline:
                 reached, trace.lists[name] = _candidates(scores[name], kept, getattr(source, "top_k", None))
                 allowed |= reached & kept
                 walked |= reached & ~kept
-        if len(trace.failed) == len(self.sources):
-            raise GenreError("every source failed: " + "; ".join(f"{k}: {why}" for k, why in trace.failed.items()))
+        self._insist_on_one(trace)
         for name, mask in keep.items():
             trace.removed[name] = (walked & ~mask).sum(1).astype(np.int32)
             walked &= mask
         return Candidates.of(allowed if within is None else within, scores), trace
+
+    def _by_pairs(self, histories: Histories) -> tuple[Candidates, Trace]:
+        """The same without tables of people times items, and through an index where there is one."""
+        trace, b, n = Trace(), len(histories), self.data.items.num_rows
+        rules = {name: self._rule(name, rule, histories, trace) for name, rule in self.filters.items()}
+        spare = int(histories.lengths.max(initial=0)) if rules else 0
+
+        def passes(owner: Any, item: Any) -> Bools:
+            return np.logical_and.reduce(
+                [*(one(owner, item) for one in rules.values()), np.ones(len(item), dtype=bool)]
+            )
+
+        said, found = {}, []
+        for name, source in self.sources.items():
+            with trace.timed(f"sources.{name}"):
+                said[name] = self._said(name, source, histories, trace)
+                found.append(retrieve(said[name], passes, getattr(source, "top_k", None) or n, spare))
+                trace.lists[name] = found[-1].lists
+        self._insist_on_one(trace)
+        trace.removed = taken_out(found, rules, b, n)
+        return merged(said, found, b, n), trace
+
+    def _rule(self, name: str, rule: Filter, histories: Histories, trace: Trace) -> Passes:
+        among, items = getattr(rule, "among", None), self.data.items
+        if among is None:
+            with trace.timed(f"filters.{name}"):
+                table = rule.keep(histories, items)
+            return lambda owner, item: table[owner, item]
+
+        def passes(owner: Any, item: Any) -> Bools:
+            with trace.timed(f"filters.{name}"):
+                return among(histories, items, owner, item)
+
+        return passes
+
+    def _said(self, name: str, source: Source, histories: Histories, trace: Trace) -> Said:
+        """What a source says, through its index if it has one; a failure costs its candidates, not the answer."""
+        search = self.searches.get(name)
+        if search is None:
+            return Said.scores(self._ask(name, source, histories, trace))
+        try:
+            vectors: Vectors = source.vectors(self.states[name], self.resources)  # type: ignore[attr-defined]
+            said = Said.through(search, vectors, np.asarray(vectors.of(histories), dtype=np.float32))
+        except Exception as error:
+            trace.failed[name] = f"{type(error).__name__}: {error}"
+            said = Said.scores(np.zeros((len(histories), self.data.items.num_rows), dtype=np.float32))
+        trace.silent[name] = said.silent
+        return said
+
+    def _insist_on_one(self, trace: Trace) -> None:
+        if len(trace.failed) == len(self.sources):
+            raise GenreError("every source failed: " + "; ".join(f"{k}: {why}" for k, why in trace.failed.items()))
 
     def _ask(self, name: str, source: Source, histories: Histories, trace: Trace) -> Floats:
         """Scores of one source; a failure costs its candidates, not the answer, and scores that are not finite sink."""
@@ -225,26 +276,26 @@ class Pipeline:
         started = time.perf_counter()
         histories = self._hydrate(queries)
         hydrate = time.perf_counter() - started
-        scores, trace = self.score_block(histories)
-        lists = top_lists(scores, np.isfinite(scores), max(query.k for query in queries))
-        lists = [row[row >= 0][: query.k] for row, query in zip(lists, queries, strict=True)]
+        best, scores, trace = self._top(histories, max(query.k for query in queries))
+        lists = [row[row >= 0][: query.k] for row, query in zip(best, queries, strict=True)]
         with trace.timed("predictions"):
             predictions = self._predict(histories, lists)
         seconds = {"hydrate": hydrate, **trace.seconds}
         slates = []
         for i, query in enumerate(queries):
-            items = [self._candidate(i, row, float(scores[i, row]), trace, predictions) for row in lists[i]]
+            ranks = {name: _ranks(of[i]) for name, of in trace.lists.items()}
+            items = [
+                Candidate(
+                    self.item_ids[row],
+                    score,
+                    {name: of[row] for name, of in ranks.items() if row in of},
+                    {head: values[i, row] for head, values in predictions.items()},
+                )
+                for row, score in zip(lists[i].tolist(), scores[i].tolist(), strict=False)
+            ]
             removed = {name: int(counts[i]) for name, counts in trace.removed.items()}
             slates.append(Slate(query, items, removed, _skipped(trace, i), dict(seconds)))
         return slates
-
-    def _candidate(
-        self, person: int, row: int, score: float, trace: Trace, predictions: dict[str, dict[tuple[int, int], float]]
-    ) -> Candidate:
-        places = {name: np.flatnonzero(lists[person] == row) for name, lists in trace.lists.items()}
-        ranks = {name: int(at[0]) + 1 for name, at in places.items() if len(at)}
-        answers = {head: values[person, int(row)] for head, values in predictions.items()}
-        return Candidate(self.item_ids[row], score, ranks, answers)
 
     def _predict(self, histories: Histories, lists: list[Ints]) -> dict[str, dict[tuple[int, int], float]]:
         """What every head says of the items shown, by person and item."""
@@ -323,6 +374,11 @@ def _candidates(scores: Floats, kept: Bools, top_k: int | None) -> tuple[Bools, 
     full = (lists >= 0).all(1)
     last = np.where(full, scores[np.arange(len(scores)), lists[:, -1]], -np.inf)
     return reached | (above & ~kept & (scores >= last[:, None])), lists
+
+
+def _ranks(candidates: Ints) -> dict[int, int]:
+    """Places of the items in the list of a source, 1 the best."""
+    return {item: place for place, item in enumerate(candidates.tolist(), 1) if item >= 0}
 
 
 def _skipped(trace: Trace, person: int) -> dict[str, str]:

@@ -32,8 +32,11 @@ class TextPredictor:
     trained: TrainedTexts
 
     @classmethod
-    def load(cls, folder: Path | str) -> TextPredictor:
-        """The model of a run. Raises `GenreError` where it reads no texts of rows, or is not trained."""
+    def load(cls, folder: Path | str, form: str | None = None) -> TextPredictor:
+        """The model of a run, or a ``form`` of it that `genre compress` made.
+
+        Raises `GenreError` where it reads no texts of rows, or is not trained.
+        """
         run = Run.open(folder)
         formulation = run.config.model.formulation
         if formulation.reads != "rows":
@@ -44,7 +47,12 @@ class TextPredictor:
         path = run.path("model") / "finetuned"
         if not path.exists():
             raise RunError(f"{path}: not there; make it with 'genre train {folder}'")
-        return cls(TrainedTexts.load(path, Dataset.load(run.path("data"))))
+        data = Dataset.load(run.path("data"))
+        if form is not None:
+            from genre.compressed import load_compressed
+
+            return cls(load_compressed(path, run.path("compress") / form, data))  # type: ignore[arg-type]
+        return cls(TrainedTexts.load(path, data))
 
     @property
     def heads(self) -> dict[str, Head]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from genre.component import describe
+from genre.component import describe, suggest
 from genre.config import Config, DataSection
 from genre.data import FORMAT, PARTS, Dataset, Log
 from genre.datasets import Reading
@@ -97,6 +97,7 @@ def build(reading: Reading, section: DataSection, seed: int) -> Dataset:
     words = np.array([*PARTS, None], dtype=object)[part]
     log = log.set_column(log.column_names.index("part"), "part", [words.tolist()])
     problems = _problems(arrays, part, items, facts) + _left_out(log, facts)
+    log = _of_actions(log, section.actions, problems)
     manifest = {
         "name": reading.name,
         "source": reading.source,
@@ -352,6 +353,23 @@ def _future_rows(log: Log, part: NDArray[np.int8]) -> int:
         np.minimum.at(first, log.user[asked], place[asked])
         late |= (part >= 0) & (part < later) & (place > first[log.user])
     return int((late & log.positive).sum())
+
+
+def _of_actions(log: pa.Table, actions: list[str], problems: list[str]) -> pa.Table:
+    """The log without events that shall not teach; those of the test stay. What is left out is added to the notes."""
+    if not actions:
+        return log
+    found = log["action"].to_pylist()
+    if unknown := [name for name in actions if name not in found]:
+        have = sorted(set(found))
+        raise DataError(f"data.actions: no event is a '{unknown[0]}'; {suggest(unknown[0], have)}")
+    asked, parts = set(actions), log["part"].to_pylist()
+    kept = [part == "test" or action in asked for action, part in zip(found, parts, strict=True)]
+    counts = Counter(action for action, keep in zip(found, kept, strict=True) if not keep)
+    if counts:
+        told = ", ".join(f"{n} x {action}" for action, n in counts.most_common())
+        problems.append(f"{sum(counts.values())} events before the test are not of data.actions and left out: {told}")
+    return log.filter(kept)
 
 
 def _left_out(log: pa.Table, facts: dict[str, Any]) -> list[str]:

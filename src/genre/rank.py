@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from genre.candidates import Candidates
 from genre.cases import Cases
+from genre.clock import times
 from genre.component import describe, name_of
 from genre.config import Config
 from genre.data import Dataset, Log
@@ -22,6 +23,7 @@ from genre.progress import progress
 from genre.reranking import Reranker, fit_reranker
 from genre.resources import hash_of, load_model, model_hash, resources_of, text_settings
 from genre.run import Run
+from genre.searching import Built, build, file_of, vectors_of
 from genre.states import save_state
 from genre.systems import Catalogue, longest_list, mean, measure, metric_named, of_pipeline, rank_cases
 from genre.tuning import CRITERION, Tuned, Tuner
@@ -97,13 +99,29 @@ def _rank(config: Config, run: Run, data: Dataset, folder: Path) -> None:
         past = Log.of(data).parts("train", "valid")
         final = fit_sources(draft, past, advance)
         final = replace(final, feature_states=fit_features(draft.features, past, resources))
-    _save(folder, final, tuned, scorers, rerankers, {"data": data.hash, "model": model_hash(run)})
+        indexes = build_indexes(final, config, tune.cases)
+    _save(folder, final, tuned, scorers, (rerankers, indexes), {"data": data.hash, "model": model_hash(run)})
+    for name, built in indexes.items():
+        print(f"{name}: {built.sentence}")
+
+
+@times("build indexes")
+def build_indexes(pipeline: Pipeline, config: Config, cases: Cases) -> dict[str, Built]:
+    """An index for each source that scores by vectors, tried on what validation asks."""
+    built: dict[str, Built] = {}
+    for name, source in pipeline.sources.items():
+        vectors = vectors_of(source, pipeline.states[name], pipeline.resources)
+        if vectors is not None:
+            k = getattr(source, "top_k", None) or len(vectors.items)
+            built[name] = build(config.pipeline.index, vectors, cases.histories, k, config.seed)
+    return built
 
 
 MOST_READ = 20_000
 """Pairs that are read to choose how much the reading counts."""
 
 
+@times("choose reranking")
 def _rerank(config: Config, pipeline: Pipeline, model: Recommender, cases: Cases) -> dict[str, Any]:
     """How much a cross model's reading counts beside the scorer, chosen on validation."""
     rerank = config.pipeline.rerank
@@ -116,6 +134,7 @@ def _rerank(config: Config, pipeline: Pipeline, model: Recommender, cases: Cases
     return {"weight": str(fitted.weight), CRITERION: tried, "cases": len(some)}
 
 
+@times("fit sources")
 def fit_sources(pipeline: Pipeline, log: Log, advance: Any = lambda done: None) -> Pipeline:
     """The pipeline with its sources fitted on ``log``."""
     states = {}
@@ -135,6 +154,7 @@ class FittedScorer:
     criterion on cases held out, and the share of each column in what the scorer says."""
 
 
+@times("fit scorer")
 def fit_scorer(pipeline: Pipeline, cases: Cases, catalogue: Catalogue, seed: int) -> FittedScorer:
     """The scorer fitted on as many cases as it wants and memory allows.
 
@@ -197,16 +217,20 @@ def _taught(
     return candidates.keep(kept), chosen[kept]
 
 
+@times("write")
 def _save(
     folder: Path,
     pipeline: Pipeline,
     tuned: dict[str, Tuned],
     scorers: dict[str, FittedScorer],
-    rerankers: dict[str, Any],
+    further: tuple[dict[str, Any], dict[str, Built]],
     of: dict,
 ) -> None:
+    rerankers, indexes = further
     settings = {
-        name: {"source": describe(one.source), "trials": one.trials, "valid": one.valid} for name, one in tuned.items()
+        name: {"source": describe(one.source), "trials": one.trials, "valid": one.valid}
+        | ({"index": indexes[name].facts} if name in indexes else {})
+        for name, one in tuned.items()
     }
     with replacing_folder(folder) as aside:
         (aside / "sources").mkdir()
@@ -218,6 +242,10 @@ def _save(
         for name, fitted in scorers.items():
             save_state(aside / f"{name}.safetensors", fitted.state)
             write_json(aside / f"{name}.json", fitted.facts)
+        (aside / "indexes").mkdir()
+        for name, built in indexes.items():
+            if built.state:
+                save_state(file_of(aside, name), built.state)
         for version, found in rerankers.items():
             write_json(aside / f"rerank_{version}.json", found)
         write_json(aside / "settings.json", settings)

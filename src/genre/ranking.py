@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from genre.types import Bools, Floats, Ints
 
 Indices = NDArray[np.int64]
+
+CELLS = 1 << 19
+"""Scores that are worked on at a time: two megabytes, which stay in the processor's cache while they are read again."""
+
+Hide = Callable[[Floats, slice], None]
+"""Writes -inf over what is not ranked, into the values of some rows."""
 
 
 def ranks(scores: Floats, allowed: Bools, targets: Sequence[Ints]) -> list[Ints]:
@@ -19,68 +26,148 @@ def ranks(scores: Floats, allowed: Bools, targets: Sequence[Ints]) -> list[Ints]
     one unit stand in order of score among themselves, so that their ranks differ. A score that is not finite sinks
     below all others. Targets that are not allowed stand behind all items that are.
     """
-    values = np.where(allowed & np.isfinite(scores), scores, -np.inf)
-    owner = np.repeat(np.arange(len(targets)), [len(t) for t in targets])
-    if not len(owner):
-        return [np.zeros(0, dtype=np.int32) for _ in targets]
-    items = np.concatenate([np.asarray(t) for t in targets])
-    own = values[owner, items]
+    owner, items = _pairs(targets)
     inside = allowed[owner, items]
-    at_least = _at_least(values, allowed, owner, own)
-    # Fellow targets are counted by `at_least` too: leave them out, then put back those that are ahead.
-    result = at_least.copy()
-    starts = np.cumsum([0, *[len(t) for t in targets]])
-    for i in np.flatnonzero(np.diff(starts) > 1):
-        mine = slice(starts[i], starts[i + 1])
-        result[mine] += _among_fellows(own[mine], inside[mine])
-    outside = np.flatnonzero(~inside)
-    fellows = np.arange(len(outside)) - np.searchsorted(owner[outside], owner[outside])
-    result[outside] = allowed.sum(1)[owner[outside]] + 1 + fellows
-    return np.split(result.astype(np.int32), starts[1:-1])
-
-
-def _at_least(values: Floats, allowed: Bools, owner: Indices, own: Floats, block: int = 256) -> Indices:
-    """For each target, how many allowed items are scored at least as high, itself among them."""
-    counts = np.empty(len(owner), dtype=np.int64)
-    for i in range(0, len(owner), block):
-        rows = owner[i : i + block]
-        counts[i : i + block] = ((values[rows] >= own[i : i + block, None]) & allowed[rows]).sum(1)
-    return counts
-
-
-def _among_fellows(own: Floats, inside: Bools) -> Indices:
-    """Correction of each target's count of items at least as high, so that fellow targets come in order of score."""
-    order = np.lexsort((np.arange(len(own)), -np.where(inside, own, -np.inf)))
-    place = np.empty(len(own), dtype=np.int64)
-    place[order] = np.arange(len(own))
-    fellows_at_least = ((own[None, :] >= own[:, None]) & inside[None, :]).sum(1)
-    return np.where(inside, place + 1 - fellows_at_least, 0)
+    found, _ = _rank(scores, _where_not(allowed), owner, items, inside, allowed.sum(1), 0)
+    return np.split(found, np.cumsum([len(one) for one in targets])[:-1])
 
 
 def top_lists(scores: Floats, allowed: Bools, k: int) -> Ints:
     """The ``k`` best allowed items of each unit, best first, equal scores by item: ``[units, k]``, -1 where fewer."""
-    values = np.where(allowed & np.isfinite(scores), scores, -np.inf)
-    n = min(k, values.shape[1])
-    part = np.argpartition(-values, n - 1, axis=1)[:, :n] if n < values.shape[1] else _all_columns(values)
-    threshold = np.take_along_axis(values, part, 1).min(1)
-    part = _settle_ties(values, part, threshold)
-    chosen = np.take_along_axis(values, part, 1)
-    order = np.lexsort((part, -chosen), axis=1)
-    part, chosen = np.take_along_axis(part, order, 1), np.take_along_axis(chosen, order, 1)
-    lists = np.where(np.isfinite(chosen), part, -1).astype(np.int32)
-    return np.pad(lists, ((0, 0), (0, k - n)), constant_values=-1)
+    none = np.zeros(0, dtype=np.int64)
+    return _rank(scores, _where_not(allowed), none, none, none.astype(bool), none, k)[1]
 
 
-def _all_columns(values: Floats) -> Indices:
-    return np.tile(np.arange(values.shape[1]), (len(values), 1))
+def ranks_and_lists(
+    scores: Floats, hidden: sparse.csr_matrix, targets: Sequence[Ints], k: int
+) -> tuple[list[Ints], Ints, Ints]:
+    """`ranks` and `top_lists` of all items but the ``hidden`` ones, and how many are ranked: each score is read once.
+
+    ``hidden`` is ``[units, items]`` without duplicates; few of it are set, and no array of the scores' size is made.
+    """
+    n = scores.shape[1]
+    rows = np.repeat(np.arange(len(scores)), np.diff(hidden.indptr))
+    owner, items = _pairs(targets)
+    inside = ~np.isin(owner * n + items, rows * n + hidden.indices)
+    sizes = n - np.diff(hidden.indptr)
+
+    def hide(values: Floats, at: slice) -> None:
+        mine = slice(hidden.indptr[at.start], hidden.indptr[at.stop])
+        values[rows[mine] - at.start, hidden.indices[mine]] = -np.inf
+
+    found, lists = _rank(scores, hide, owner, items, inside, sizes, k)
+    return np.split(found, np.cumsum([len(one) for one in targets])[:-1]), lists, sizes.astype(np.int32)
 
 
-def _settle_ties(values: Floats, part: Indices, threshold: Floats) -> Indices:
-    """Where more items tie for the last places than there is room, take those that come first in the catalogue."""
-    k = part.shape[1]
-    crowded = np.flatnonzero((values >= threshold[:, None]).sum(1) > k)
-    for i in crowded:
-        better = np.flatnonzero(values[i] > threshold[i])
-        tied = np.flatnonzero(values[i] == threshold[i])
-        part[i] = np.concatenate([better, tied])[:k]
-    return part
+def _pairs(targets: Sequence[Ints]) -> tuple[Indices, Indices]:
+    owner = np.repeat(np.arange(len(targets)), [len(one) for one in targets])
+    return owner, np.concatenate([*targets, np.zeros(0, dtype=np.int64)]).astype(np.int64)
+
+
+def _where_not(allowed: Bools) -> Hide:
+    return lambda values, at: np.copyto(values[:, : allowed.shape[1]], -np.inf, where=~allowed[at])
+
+
+def _rank(
+    scores: Floats, hide: Hide, owner: Indices, items: Indices, inside: Bools, sizes: Indices, k: int
+) -> tuple[Ints, Ints]:
+    """Ranks of the targets, and lists: one pass over the scores, a few rows at a time."""
+    lists = np.full((len(scores), k), -1, dtype=np.int32)
+    own, above = np.empty(len(owner), dtype=np.float32), np.empty(len(owner), dtype=np.int64)
+    for at, values, peaks in _blocks(scores, hide, k):
+        if k:
+            lists[at] = _lists(values, peaks, k)
+        mine = slice(*np.searchsorted(owner, [at.start, at.stop]))
+        rows = owner[mine] - at.start
+        own[mine] = values[rows, items[mine]]
+        above[mine] = _at_least(values, rows, own[mine])
+    # What is not ranked is not above anything: it counts where a target has sunk as low as that.
+    sunk = np.isneginf(own)
+    above[sunk] = sizes[owner[sunk]]
+    found = above + np.where(inside, _among_fellows(owner, own, inside), 0)
+    outside = np.flatnonzero(~inside)
+    fellows = np.arange(len(outside)) - np.searchsorted(owner[outside], owner[outside])
+    found[outside] = sizes[owner[outside]] + 1 + fellows
+    return found.astype(np.int32), lists
+
+
+def _blocks(scores: Floats, hide: Hide, k: int) -> Iterator[tuple[slice, Floats, Floats]]:
+    """Some rows at a time: which, their values (-inf for what is hidden or not finite), the peaks of their groups.
+
+    The values are a buffer that the next rows will be written to. Its last columns may be -inf beyond the items.
+    """
+    n = scores.shape[1]
+    # More groups bring the peaks nearer to the best values; with fewer the peaks cost less.
+    width = 1 << max(0, (n // max(128, 4 * k)).bit_length() - 1)
+    columns = -(-n // width) * width
+    size = max(1, CELLS // max(1, columns))
+    buffer = np.full((min(size, len(scores)), columns), -np.inf, dtype=np.float32)
+    for start in range(0, len(scores), size):
+        at = slice(start, min(start + size, len(scores)))
+        values = buffer[: at.stop - start]
+        values[:, :n] = scores[at]
+        hide(values, at)
+        peaks = _peaks(values, width)
+        if not (peaks < np.inf).all():
+            values[~np.isfinite(values)] = -np.inf
+            peaks = _peaks(values, width)
+        yield at, values, peaks
+
+
+def _peaks(values: Floats, width: int) -> Floats:
+    """The highest of groups of ``width`` values, a power of two: each half of the columns laid over the other."""
+    while width > 1:
+        half = values.shape[1] // 2
+        values, width = np.maximum(values[:, :half], values[:, half:]), width // 2
+    return values
+
+
+def _lists(values: Floats, peaks: Floats, k: int) -> Ints:
+    """The best ``k`` of each row. What is below the k-th highest peak is not among them, so that few are sorted."""
+    least = np.partition(peaks, -k, axis=1)[:, -k] if k < peaks.shape[1] else np.full(len(values), -np.inf, np.float32)
+    # A peak of -inf would let everything pass that is not ranked.
+    least = np.maximum(least, np.finfo(np.float32).min)
+    row, item = np.divmod(np.flatnonzero(values >= least[:, None]), values.shape[1])
+    counts = np.bincount(row, minlength=len(values))
+    place = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+    few = max(k, int(counts.max(initial=0)))
+    best, which = np.full((len(values), few), -np.inf, dtype=np.float32), np.full((len(values), few), -1, np.int32)
+    best[row, place], which[row, place] = values[row, item], item
+    order = np.argsort(-best, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(which, order, 1)
+
+
+def _at_least(values: Floats, rows: Indices, own: Floats) -> Indices:
+    """How many values of each of the ``rows`` are at least as high as ``own``."""
+    counts = np.empty(len(rows), dtype=np.int64)
+    # Eight answers of a byte each are counted as one number.
+    words = -(-values.shape[1] // 8)
+    answers = np.zeros((min(len(values), max(1, len(rows))), 8 * words), dtype=bool)
+    for i in range(0, len(rows), len(answers)):
+        some = rows[i : i + len(answers)]
+        whole = len(some) == len(values) and bool((some == np.arange(len(values))).all())
+        left, right = values if whole else values[some], own[i : i + len(answers), None]
+        np.greater_equal(left, right, out=answers[: len(some), : values.shape[1]])
+        found = np.bitwise_count(answers[: len(some)].view(np.uint64))
+        counts[i : i + len(answers)] = found.sum(1, dtype=np.uint32)
+    return counts
+
+
+def _among_fellows(owner: Indices, own: Floats, inside: Bools) -> Indices:
+    """Correction of each target's count of items at least as high, so that fellow targets come in order of score.
+
+    Fellows that are as high are counted too: all are left out, then those that are ahead are put back.
+    """
+    order = np.lexsort((np.arange(len(own)), ~inside, -own, owner))
+    sorted_owner, sorted_own, sorted_inside = owner[order], own[order], inside[order]
+    new = np.ones(len(order), dtype=bool)
+    new[1:] = (
+        (sorted_owner[1:] != sorted_owner[:-1])
+        | (sorted_own[1:] != sorted_own[:-1])
+        | (sorted_inside[1:] != sorted_inside[:-1])
+    )
+    starts = np.flatnonzero(new)
+    ends = np.append(starts[1:], len(order))[np.cumsum(new) - 1]
+    correction = np.empty(len(order), dtype=np.int64)
+    correction[order] = np.arange(len(order)) + 1 - ends
+    return correction

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from genre.clock import times
 from genre.component import describe
 from genre.config import Config
 from genre.data import Dataset
@@ -25,11 +26,21 @@ Version = Literal["finetuned", "before"]
 """The fine-tuned model, or the same model, trained too, whose language model is as it came."""
 
 
-def load_model(run: Run, data: Dataset, version: Version = "finetuned") -> TrainedModel | PairReader | None:
-    """The run's model, or None where none was trained. Raises `RunError` when it is damaged or of other data."""
+@times("load", whole=True)
+def load_model(
+    run: Run, data: Dataset, version: Version = "finetuned", form: str | None = None
+) -> TrainedModel | PairReader | None:
+    """The run's model, or None where none was trained; its texts are read by a ``form`` that `genre compress` made.
+
+    Raises `RunError` when it, or the form, is damaged or made from something else.
+    """
     folder = run.path("model") / version
     if not folder.exists() or run.config.model.formulation.reads == "rows":
         return None
+    if form is not None:
+        from genre.compressed import load_compressed
+
+        return load_compressed(folder, run.path("compress") / form, data)  # type: ignore[return-value]
     from genre.model import TrainedModel
     from genre.textmodel import PairReader, TrainedTexts
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre.backbones import Loaded
+from genre.clock import times
 from genre.component import suggest
 from genre.config import ModelSection
 from genre.data import PARTS, Dataset, Histories, Log
@@ -155,6 +156,7 @@ class SheetMaker:
         self.log = Log.of(data)
         self.writer = Writer(section, loaded, data)
 
+    @times("write texts")
     def part(self, part: str) -> Sheet:
         """Everything that is asked about a part, or ``shots`` of it if training, validation included, looks at it."""
         asked = section_ask(self, part)

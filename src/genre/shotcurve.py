@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre.cases import Cases
+from genre.clock import times
 from genre.comparisons import Measured, Resamples
 from genre.metrics import Ranking
 from genre.systems import Catalogue, Score, measure, metric_named, rank_cases, subset
@@ -63,6 +64,7 @@ class ShotCurve:
         kept = tuple(sorted(set(shots)))
         return cls(some, rows, kept, Resamples.of(some.user, bootstrap, seed), catalogue, len(cases))
 
+    @times("few-events curve", whole=True)
     def hear(self, name: str, score: Score, whole: Ranking, valid: float | None) -> None:
         """Ask a system, if its curve may be wanted; ``whole`` is its ranking of all cases, ``valid`` of a baseline.
 

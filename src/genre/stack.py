@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from genre.backbones import Loaded
+from genre.clock import heard, note, times
 from genre.errors import GenreError
 
 BERT = {
@@ -77,7 +78,11 @@ class Stack(nn.Module):
             module.training = mode and (self.noisy or module not in self._pretrained)
         return self
 
+    @times("trained layers")
     def forward(self, states: Tensor, real: Tensor | None) -> Tensor:
+        if heard() and len(self.layers):
+            places = states.shape[0] * states.shape[1]
+            note(texts=len(states), tokens=places if real is None else int(real.sum()), places=places)
         if not self.training or self.precision == torch.float32:
             return self._through(states, real)
         # A cast weight is not kept: what is computed anew for the backward pass would not find it.

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from genre.clock import times
 from genre.config import TrainSection
 from genre.optimizers import Group
 from genre.stack import Tuning
@@ -70,6 +71,7 @@ class Stepper:
         average = Average(parameters, train.ema) if train.ema else None
         return cls(parameters, optimizer, schedule, train.clip, tuning, steps, average)
 
+    @times("optimizer")
     def step(self) -> None:
         """Clip, step, forget the gradient."""
         if self.tuning and self.tuning.penalty:

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from genre.cases import Cases
+from genre.clock import times
 from genre.component import Slot
 from genre.data import Log
 from genre.metrics import Metric, Ranking, Values
 from genre.pipeline import Pipeline
-from genre.ranking import ranks, top_lists
+from genre.ranking import ranks, ranks_and_lists, top_lists
 from genre.sources import Resources, Source
 from genre.types import Floats, Ints, State
 
@@ -57,6 +58,7 @@ def of_pipeline(pipeline: Pipeline) -> Score:
     return score
 
 
+@times("rank everybody")
 def rank_cases(
     score: Score,
     cases: Cases,
@@ -69,13 +71,20 @@ def rank_cases(
     lists: list[Ints] = []
     sizes: list[Ints] = []
     for block in cases.blocks():
-        allowed = block.allowed()
-        scores = score(block)
-        found += ranks(scores, allowed, block.targets)
-        lists.append(top_lists(scores, allowed, longest))
-        sizes.append(allowed.sum(1).astype(np.int32))
+        ranked, best, size = _rank_block(score(block), block, longest)
+        found += ranked
+        lists.append(best)
+        sizes.append(size)
         advance(len(block))
     return Ranking(found, np.concatenate(sizes), np.concatenate(lists), catalogue.counts, catalogue.vectors)
+
+
+def _rank_block(scores: Floats, block: Cases, longest: int) -> tuple[list[Ints], Ints, Ints]:
+    if block.shown is None:
+        return ranks_and_lists(scores, block.histories.matrix(block.n_items), block.targets, longest)
+    allowed = block.allowed()
+    sizes = allowed.sum(1).astype(np.int32)
+    return ranks(scores, allowed, block.targets), top_lists(scores, allowed, longest), sizes
 
 
 def subset(ranking: Ranking, rows: np.ndarray, chosen: list[np.ndarray] | None = None) -> Ranking:
@@ -84,6 +93,7 @@ def subset(ranking: Ranking, rows: np.ndarray, chosen: list[np.ndarray] | None =
     return replace(ranking, ranks=found, n_candidates=ranking.n_candidates[rows], lists=ranking.lists[rows])
 
 
+@times("metrics")
 def measure(ranking: Ranking, metrics: Iterable[Metric]) -> Values:
     """Every value of the metrics that judge rankings."""
     return {name: v for m in metrics if m.needs == "ranking" for name, v in m.measure(ranking).items()}

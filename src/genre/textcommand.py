@@ -54,7 +54,8 @@ def show(config: Path, overrides: tuple[str, ...], *, n: int, part: str) -> None
     "--file", type=click.Path(path_type=Path), help="A text a line, as JSON: a string, or the template's columns."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the answers as JSON, a line a text.")
-def predict(run_folder: Path, *, texts: tuple[str, ...], file: Path | None, as_json: bool) -> None:
+@click.option("--form", metavar="NAME", help="A form of the language model that 'genre compress' made.")
+def predict(run_folder: Path, *, texts: tuple[str, ...], file: Path | None, as_json: bool, form: str | None) -> None:
     """Ask a run with model.formulation: text about texts of yours.
 
     Every head answers: a probability, an amount, the likelihood of each class, or the labelled places in the text.
@@ -71,7 +72,7 @@ def predict(run_folder: Path, *, texts: tuple[str, ...], file: Path | None, as_j
     from genre.display import print_answers
     from genre.predicting import TextPredictor
 
-    answers = TextPredictor.load(run_folder).predict(rows)
+    answers = TextPredictor.load(run_folder, form).predict(rows)
     if as_json:
         for answer in answers:
             click.echo(json.dumps(answer, ensure_ascii=False))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from genre.backbones import Backbone, Loaded
+from genre.clock import note, timed, times
 from genre.config import ModelSection, TrainSection
 from genre.hidden import PassingStates, States, hidden_states, tokenize
 from genre.layers import AttentionPooling, FirstPooling, LastPooling, MeanPooling
@@ -81,7 +82,12 @@ class TextEncoder(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.set_rng_state(self.noise)
             for part in self._parts(states, rows, token_budget):
-                self(*states.batch(rows[part])).backward(gradient[torch.from_numpy(part)])
+                entering, real = states.batch(rows[part])
+                vectors = self(entering, real)
+                with timed("backward, layers"):
+                    places = entering.shape[0] * entering.shape[1]
+                    note(texts=len(part), tokens=int(states.lengths[rows[part]].sum()), places=places)
+                    vectors.backward(gradient[torch.from_numpy(part)])
 
     def _parts(self, states: States, rows: NDArray[np.int64], token_budget: int) -> Iterator[NDArray[np.int64]]:
         for batch in batches_by_length(states.lengths[rows], token_budget):
@@ -89,6 +95,7 @@ class TextEncoder(nn.Module):
 
 
 @functools.lru_cache(maxsize=2)
+@times("load", whole=True)
 def load(backbone: Backbone) -> Loaded:
     """The language model, read once however many models stand on it."""
     return backbone.load()

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from genre.clock import times
 from genre.comparisons import Measured, Resamples
 from genre.config import Config
 from genre.data import Dataset
@@ -57,6 +58,7 @@ class TextEvaluation:
             write_json(aside / "examples.json", self._examples())
             seal(aside, version, data=self.data.hash)
 
+    @times("ask the models")
     def _ask(self) -> None:
         """What every model says of the test texts."""
         folder = self.run.path("model")
@@ -74,6 +76,7 @@ class TextEvaluation:
             self.answers[name] = model.answers(self.sheets["test"], self.config.train.cache_gb * 1e9)
             self.seconds[name] = round(time.perf_counter() - started, 3)
 
+    @times("metrics")
     def _task(self, name: str, head: Head) -> dict[str, Any] | None:
         """Measures of one head's predictions and of its baselines; None where no test text has its label."""
         test, facts = self.sheets["test"], self.models["model"].model.labels
@@ -102,6 +105,7 @@ class TextEvaluation:
             return test.asked.user[~np.isnan(test.labels[name])]
         return truth.group
 
+    @times("fit baselines")
     def _baselines(self, name: str, head: Head) -> dict[str, FittedText]:
         if head.predicts not in ("binary", "regression", "multiclass"):
             return {}
@@ -124,10 +128,12 @@ class TextEvaluation:
             known &= np.isin(sheet.labels[name], facts.classes)
         return np.flatnonzero(known)
 
+    @times("fit baselines")
     def _baseline(self, name: str, test: Sheet, fitted: FittedText, truth: Predictions) -> Predictions:
         known = np.flatnonzero(~np.isnan(test.labels[name]))
         return replace(truth, prediction=fitted([test.prompts[i].text for i in known]).astype(np.float32))
 
+    @times("comparisons")
     def _result(self, tasks: dict[str, Any]) -> dict[str, Any]:
         return {
             "contract": self._contract(),

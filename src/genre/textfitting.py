@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genre.clock import timed, timed_each, times
 from genre.config import Config
 from genre.contrast import pair_loss
 from genre.data import Dataset
@@ -126,7 +127,7 @@ class TextFitter:
         """Train one epoch; mean losses by head. Its randomness depends on seed, phase and number alone."""
         totals: dict[str, float] = defaultdict(float)
         steps = 0
-        for rows in self._batches(phase, number):
+        for rows in timed_each("batching", self._batches(phase, number)):
             for name, loss in self._backward(rows, phase).items():
                 totals[name] += loss
             for stepper in steppers.values():
@@ -189,7 +190,8 @@ class TextFitter:
         for part in [rows] if still else self.sheet.parts(rows, budget, together):
             share = len(part) / len(rows)
             losses = self._losses(part, phase) if perturb is None else self._perturbed(part, perturb)
-            self.model.balance.backward(losses, self._shared(phase), share)
+            with timed("backward"):
+                self.model.balance.backward(losses, self._shared(phase), share)
             for name, loss in losses.items():
                 totals[name] += share * float(loss.detach())
         return totals
@@ -204,7 +206,8 @@ class TextFitter:
         for part in self.sheet.parts(known, self.train.token_budget, together=False) if len(known) else []:
             vectors = read(self.text, self.states, part, self.sheet, tokens=False).pooled
             loss = pair_loss(vectors, labels[torch.from_numpy(part)]) * (len(part) / len(known))
-            loss.backward()
+            with timed("backward"):
+                loss.backward()
             total += float(loss.detach())
         return {"contrast": total}
 
@@ -252,6 +255,7 @@ class TextFitter:
         opened = [weight for _, weight in self.text.opened()] if phase == "finetune" else []
         return self.model.shared() + opened
 
+    @times("all text vectors", whole=True)
     @torch.no_grad()
     def _table(self) -> Tensor:
         """The vectors of all training texts by the language model as it is."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from genre.backbones import Loaded
 from genre.balancing import Balance
+from genre.clock import times
 from genre.config import ModelSection
 from genre.data import Dataset, Histories
 from genre.errors import GenreError, RunError
@@ -85,6 +86,7 @@ class TextTaskModel(nn.Module):
         """Whether a head looks at tokens one by one."""
         return any(head.reads == "tokens" for head in self.section.heads.values())
 
+    @times("heads")
     def losses(self, made: Read, sheet: Sheet, rows: Rows) -> dict[str, Tensor]:
         """Loss of every head on some rows of a sheet."""
         return {
@@ -182,22 +184,26 @@ class TrainedTexts:
     @classmethod
     def load(cls, folder: Path, data: Dataset) -> TrainedTexts:
         """Read a model folder. Raises `RunError` when a byte has changed, or it was trained on other data."""
-        manifest = unseal(folder, FORMAT, "genre train")
-        if manifest["data"] != data.hash:
-            raise RunError(f"{folder}: was trained on other data than those here; run 'genre train' again")
-        section = TypeAdapter(ModelSection).validate_python(manifest["model"])
-        labels = TypeAdapter(dict[str, LabelFacts]).validate_python(manifest["labels"])
+        section = TypeAdapter(ModelSection).validate_python(unseal(folder, FORMAT, "genre train")["model"])
         loaded = load(section.backbone)
         text, _ = build(section, loaded)
         text.load_state_dict(load_file(folder / "text.safetensors"), strict=False)
-        model = TextTaskModel(section, labels, manifest["hidden"], language_of(loaded))
-        try:
-            model.load_state_dict(load_file(folder / "heads.safetensors"))
-        except RuntimeError as error:
-            raise RunError(
-                f"{folder}: its weights are of another version of the model; run 'genre train' again"
-            ) from error
-        return cls(model.eval(), text.eval(), loaded)
+        return cls(load_heads(folder, data, loaded), text.eval(), loaded)
+
+
+def load_heads(folder: Path, data: Dataset, loaded: Any) -> TextTaskModel:
+    """The towers and heads of a model folder, over a language model. Raises `RunError` as `TrainedTexts.load` does."""
+    manifest = unseal(folder, FORMAT, "genre train")
+    if manifest["data"] != data.hash:
+        raise RunError(f"{folder}: was trained on other data than those here; run 'genre train' again")
+    section = TypeAdapter(ModelSection).validate_python(manifest["model"])
+    labels = TypeAdapter(dict[str, LabelFacts]).validate_python(manifest["labels"])
+    model = TextTaskModel(section, labels, manifest["hidden"], language_of(loaded))
+    try:
+        model.load_state_dict(load_file(folder / "heads.safetensors"))
+    except RuntimeError as error:
+        raise RunError(f"{folder}: its weights are of another version of the model; run 'genre train' again") from error
+    return model.eval()
 
 
 @dataclass

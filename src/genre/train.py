@@ -14,6 +14,7 @@ from torch import Tensor
 
 from genre import checkpoint
 from genre.checkpoint import Progress, set_weights, weights_of
+from genre.clock import stretch, timed, times
 from genre.config import Config, TrainSection
 from genre.curves import Curves
 from genre.data import PARTS, Dataset, Log
@@ -22,11 +23,13 @@ from genre.files import digest, write_json
 from genre.fitting import Fitter, Phase
 from genre.heads import Head
 from genre.labels import CHOSEN
+from genre.limits import Shape, step_shapes, use_threads
 from genre.model import labels_of
 from genre.progress import progress as progress_bar
 from genre.run import Run
 from genre.stack import computes_bfloat16
 from genre.stepping import averaged
+from genre.textencoder import load
 from genre.textfitting import TextFitter
 from genre.textvalidation import TextValidation
 from genre.types import Floats
@@ -40,7 +43,9 @@ def train(config: Config, run: Run) -> None:
     """
     data = Dataset.load(run.path("data"))
     sections = TypeAdapter(Config).dump_python(config, mode="json")
-    inputs = {"data": data.hash, "model": sections["model"], "train": sections["train"], "seed": config.seed}
+    # How many threads compute is no part of what is made.
+    settings = {name: value for name, value in sections["train"].items() if name != "threads"}
+    inputs = {"data": data.hash, "model": sections["model"], "train": settings, "seed": config.seed}
     run.do("model", inputs, lambda folder: Training(config, data, folder, digest(inputs)).run())
 
 
@@ -54,12 +59,20 @@ class Training:
         self.measure = Measure.of(config.train.early_stopping.metric)
         self.fitter: Fitter | TextFitter
         self.validation: Any
+        self.saved = folder / "checkpoint"
+        with stretch("set-up"):
+            self._set_up(log)
+
+    def _set_up(self, log: Log) -> None:
+        config, data = self.config, self.data
         heads, reads = config.model.heads, config.model.formulation.reads
         # Of a cross model the negatives are drawn later, and with them the zeros of what was chosen.
         early = {name: head for name, head in heads.items() if reads != "pairs" or head.label != CHOSEN}
         _check_labels(heads, labels_of(log.parts("train"), early))
         if reads == "items":
             _refuse_text_settings(config.train)
+        use_threads(config.train.threads, shapes_of(config), print)
+        if reads == "items":
             self.fitter = Fitter(config, data)
             self.validation = Validation(log, heads, self.measure.name, seed=config.seed)
         else:
@@ -67,7 +80,6 @@ class Training:
             _check_labels(heads, self.fitter.sheet.labels)
             valid, room = self.fitter.maker.part("valid"), self.fitter.most_bytes
             self.validation = TextValidation(valid, heads, self.measure.name, room, config.seed)
-        self.saved = folder / "checkpoint"
 
     def run(self) -> None:
         """All phases, then the files that later stages read."""
@@ -82,12 +94,17 @@ class Training:
                     progress.phase, progress.epoch, progress.best_epoch, progress.best = phase, 0, 0, None
                 elif phases.index(phase) < phases.index(progress.phase):
                     continue
-                self._phase(progress, curves, resume=stood is not None and stood.phase == phase)
-                stood = None
-                if phase == "warmup":
-                    self.fitter.trained().save(self.folder / "before", self.data.hash)
-        self.fitter.trained().save(self.folder / "finetuned", self.data.hash)
+                with stretch(phase):
+                    self._phase(progress, curves, resume=stood is not None and stood.phase == phase)
+                    stood = None
+                    if phase == "warmup":
+                        self._save("before")
+        self._save("finetuned")
         self._report(progress)
+
+    @times("write", whole=True)
+    def _save(self, version: str) -> None:
+        self.fitter.trained().save(self.folder / version, self.data.hash)
 
     def _phase(self, progress: Progress, curves: Curves, resume: bool) -> None:
         phase = progress.phase
@@ -99,12 +116,13 @@ class Training:
             best = weights_of(self.fitter)
             self._estimate(phase)
             if phase == "finetune":
-                progress.best = self._signed(self.validation.measure(self.fitter.trained()))
+                progress.best = self._signed(self._measured())
         patience = self.config.train.early_stopping.patience
         while progress.epoch < self.fitter.most_epochs(phase) and progress.epoch - progress.best_epoch < patience:
             best = self._epoch(progress, curves, steppers, best)
             if progress.epoch % self.config.train.checkpoint_every == 0:
-                checkpoint.save(self.saved, self.fitter, steppers, progress, best, self.key)
+                with timed("checkpoint"):
+                    checkpoint.save(self.saved, self.fitter, steppers, progress, best, self.key)
         set_weights(self.fitter, best)
         if phase == "finetune":
             self.fitter.settle()
@@ -135,7 +153,7 @@ class Training:
         """Measure an epoch; the best weights so far."""
         # The heads cannot answer yet from what a contrastive start makes of the texts, so nothing is chosen there.
         judged = progress.phase != "contrast"
-        results = self.validation.measure(self.fitter.trained()) if judged else {}
+        results = self._measured() if judged else {}
         progress.seconds += time.perf_counter() - started
         row = {"phase": progress.phase, "epoch": progress.epoch, "seconds": round(progress.seconds, 3)}
         row |= {f"loss/{name}": loss for name, loss in losses.items()}
@@ -150,6 +168,11 @@ class Training:
             return weights_of(self.fitter)
         return best
 
+    def _measured(self) -> dict[str, float]:
+        trained = self.fitter.trained()
+        with timed("validation", whole=True):
+            return self.validation.measure(trained)
+
     def _signed(self, results: dict[str, float]) -> float:
         value = results[self.measure.name]
         return -math.inf if math.isnan(value) else value * self.measure.sign
@@ -159,7 +182,8 @@ class Training:
         if not epochs:
             return
         steps = self.fitter.steps_per_epoch()
-        minutes = self.fitter.probe(phase) * steps * epochs / 60
+        with timed("estimate", whole=True):
+            minutes = self.fitter.probe(phase) * steps * epochs / 60
         print(f"{phase}: up to {epochs} epochs of {steps} steps, about {minutes:.1f} minutes, less if it stops early")
 
     def _report(self, progress: Progress) -> None:
@@ -180,6 +204,14 @@ class Training:
             **(fitter.costs() if isinstance(fitter, TextFitter) else {}),
         }
         write_json(self.folder / "training.json", facts)
+
+
+def shapes_of(config: Config) -> list[Shape]:
+    """The products of matrices that a training step of ``config`` is made of."""
+    model, train = config.model, config.train
+    reads_text = model.text or model.formulation.reads != "items"
+    hidden = load(model.backbone).hidden_size if reads_text else 0
+    return step_shapes(hidden, model.dim, train.token_budget, train.batch_size * model.max_history)
 
 
 def _refuse_text_settings(train: TrainSection) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from genre.cases import Cases
+from genre.clock import times
 from genre.component import Slot, describe, name_of
 from genre.config import Config
 from genre.data import Dataset, Log
@@ -76,6 +77,7 @@ class Tuner:
         """What the metrics need to know of the items."""
         return Catalogue.of(self.log, self.resources)
 
+    @times("tune sources")
     def tune(self, source: Source) -> Tuned:
         """``source`` with every field of its grid that stands at its default replaced by the best setting found."""
         path = self.folder / f"{name_of(source).rpartition(':')[2]}-{self._digest(source)[:12]}.json"

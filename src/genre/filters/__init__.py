@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 
 
 class Filter(Protocol):
-    """One rule."""
+    """One rule.
+
+    It may have ``among(histories, items, owner, item)``: the same for some pairs of a person and an item, ``[pairs]``,
+    which is asked in its place where a table of all would be waste.
+    """
 
     def keep(self, histories: Histories, items: pa.Table) -> Bools:
         """Which items each person may be shown: ``[people, items]``."""

@@ -9,7 +9,7 @@ import numpy as np
 from genre.component import component, suggest
 from genre.data import Histories
 from genre.errors import ConfigError
-from genre.types import Bools
+from genre.types import Bools, Ints
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,12 +27,20 @@ class Attribute:
     """Values to take out, whatever else holds."""
 
     def keep(self, histories: Histories, items: pa.Table) -> Bools:
+        return np.tile(self._good(items), (len(histories), 1))
+
+    def among(self, histories: Histories, items: pa.Table, owner: Ints, item: Ints) -> Bools:
+        rows, at = np.unique(item, return_inverse=True)
+        named = [name for name in items.column_names if name == self.column]
+        return self._good(items.select(named).take(rows) if named else items)[at]
+
+    def _good(self, items: pa.Table) -> Bools:
         if self.column not in items.column_names:
             hint = suggest(self.column, items.column_names)
             raise ConfigError([f"pipeline.filters: the items have no column '{self.column}'; {hint}"])
         words = [_words(value) for value in items[self.column].to_pylist()]
         good = [(not self.only or bool(w & {*self.only})) and not w & {*self.never} for w in words]
-        return np.tile(np.array(good, dtype=bool), (len(histories), 1))
+        return np.array(good, dtype=bool)
 
 
 def _words(value: Any) -> set[str]:

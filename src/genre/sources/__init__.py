@@ -33,12 +33,25 @@ class Resources:
     """The users table, where there is one."""
 
 
+@dataclass(frozen=True)
+class Vectors:
+    """A source whose scores are inner products, so that an index finds its best without asking of all items."""
+
+    items: Floats
+    """``[items, dim]``."""
+    of: Callable[[Histories], Floats]
+    """Vectors of people: ``[people, dim]``; times those of the items they are the scores."""
+
+
 class Source(Protocol):
     """One way to find candidates. A class may carry ``GRID``: settings to try on validation, by field.
 
     One that reads texts may have ``extend(state, added)``: its state for a catalogue with further items behind the old
     ones, whose rows and vectors alone are in the resources ``added``; None where it cannot. The others are asked of the
     items that they were fitted on.
+
+    One whose scores are inner products may have ``vectors(state, resources)``: its `Vectors`, or None where it has none
+    after all. In a large catalogue it is then asked through an index.
     """
 
     def fit(self, log: Log, resources: Resources) -> State:

@@ -10,7 +10,7 @@ from scipy import sparse
 
 from genre.component import component
 from genre.data import Histories, Log
-from genre.sources import Resources
+from genre.sources import Resources, Vectors
 from genre.types import Floats, State
 
 
@@ -36,6 +36,12 @@ class ContentKNN:
         return {"vectors": np.concatenate([state["vectors"], added.text_vectors()])}
 
     def score(self, state: State, histories: Histories, resources: Resources) -> Floats:
+        return self._people(state, histories, resources) @ state["vectors"].T
+
+    def vectors(self, state: State, resources: Resources) -> Vectors:
+        return Vectors(state["vectors"], lambda histories: self._people(state, histories, resources))
+
+    def _people(self, state: State, histories: Histories, resources: Resources) -> Floats:
         vectors = state["vectors"]
         recent = histories.latest(self.window)
         ones = np.ones(len(recent.item), dtype=np.float32)
@@ -45,4 +51,4 @@ class ContentKNN:
         if said:
             people[said] += resources.embed([histories.texts[i] or "" for i in said])
         norm = np.linalg.norm(people, axis=1, keepdims=True)
-        return (people / np.where(norm == 0, 1, norm)) @ vectors.T
+        return (people / np.where(norm == 0, 1, norm)).astype(np.float32)

@@ -10,8 +10,8 @@ from pydantic import PositiveInt
 from genre.component import component
 from genre.data import Histories, Log
 from genre.errors import GenreError
-from genre.sources import Resources
-from genre.types import Floats, State
+from genre.sources import Resources, Vectors
+from genre.types import Floats, Recommender, State
 
 
 @component
@@ -31,9 +31,17 @@ class Model:
         return state if self.run is None else None
 
     def score(self, state: State, histories: Histories, resources: Resources) -> Floats:
+        return self._model(resources).score_next(histories)
+
+    def vectors(self, state: State, resources: Resources) -> Vectors | None:
+        model = self._model(resources)
+        asking = getattr(model, "asking", None)
+        return None if asking is None or model.ranking_head is None else Vectors(model.item_vectors(), asking)
+
+    def _model(self, resources: Resources) -> Recommender:
         model = resources.model
         if self.run is not None and resources.other is not None:
             model = resources.other(self.run)
         if model is None:
             raise GenreError("source 'model': there is no trained model here; run 'genre train' first")
-        return model.score_next(histories)
+        return model

@@ -65,6 +65,8 @@ class Index:
         """The run's model with a vector for each added item; a `cross` model reads them as they are."""
         if model is None:
             return None
+        if getattr(model, "form", None) is not None:
+            return model.joined(model.vectors_of(replace(self.data, items=self.items)))
         return model.joined(self.vectors[version]) if version in self.vectors else replace(model, data=self.joined)
 
     def extend(
