@@ -236,6 +236,7 @@ def test_auto_tries_once_and_then_always_takes_the_same(monkeypatch, threads, tm
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     monkeypatch.setattr(limits, "cores", lambda: 2)
+    monkeypatch.setattr(limits.os, "getloadavg", lambda: (1.2, 4.0, 4.0))
     answers = iter([{1: 1e9, 2: 2e9}, {1: 2e9, 2: 1e9}])
     monkeypatch.setattr(limits, "thread_speeds", lambda shapes, most: next(answers))
     said = []
@@ -247,6 +248,21 @@ def test_auto_tries_once_and_then_always_takes_the_same(monkeypatch, threads, tm
     assert said == [f"threads: 2; 1 GFLOP/s with 1, 2 GFLOP/s with 2, {kept}"] * 2
     use_threads("auto", [(16, 8, 8)], said.append)
     assert torch.get_num_threads() == 1
+
+
+def test_while_other_work_runs_nothing_is_tried_and_nothing_kept(monkeypatch, threads, tmp_path):
+    from genre import limits
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    monkeypatch.setattr(limits, "cores", lambda: 2)
+    monkeypatch.setattr(limits.os, "getloadavg", lambda: (3.0, 1.0, 1.0))
+    torch.set_num_threads(2)
+    said = []
+    use_threads("auto", [(8, 8, 8)], said.append)
+    assert torch.get_num_threads() == 2
+    assert said == ["threads: 2; not tried, as other work keeps the cores busy"]
+    assert not (tmp_path / "cache" / "threads.json").exists()
 
 
 def test_a_number_of_threads_is_taken_and_said_and_too_many_are_refused(monkeypatch, threads):

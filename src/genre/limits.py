@@ -165,6 +165,7 @@ def use_threads(asked: Threads, shapes: Sequence[Shape], say: Callable[[str], No
 
     ``auto`` leaves alone what the environment says, and else takes the number that does products of these shapes
     fastest. What was found is kept, so that the same machine always takes the same number, and so gives equal results.
+    While other work keeps the cores busy nothing is tried, as what was found would be true of that hour alone.
     """
     pinned = next((name for name in PINNED if os.environ.get(name)), None)
     if asked != "auto":
@@ -177,6 +178,9 @@ def use_threads(asked: Threads, shapes: Sequence[Shape], say: Callable[[str], No
     elif cores() > 1:
         path = cache_folder() / "threads.json"
         speeds = _kept_speeds(shapes, path)
+        if speeds is None:
+            say(f"threads: {torch.get_num_threads()}; not tried, as other work keeps the cores busy")
+            return
         best = best_threads(speeds)
         torch.set_num_threads(best)
         say(f"threads: {best}; {described(speeds)}, as tried once and kept in {path}")
@@ -187,11 +191,18 @@ def described(speeds: dict[int, float]) -> str:
     return ", ".join(f"{speed / 1e9:.0f} GFLOP/s with {number}" for number, speed in speeds.items())
 
 
-def _kept_speeds(shapes: Sequence[Shape], path: Path) -> dict[int, float]:
-    """Speeds from a file, or from a probe of two seconds whose result is put there."""
+def busy() -> bool:
+    """Whether more than this process and a fourth of the cores were at work in the last minute."""
+    return hasattr(os, "getloadavg") and os.getloadavg()[0] > 1 + cores() / 4
+
+
+def _kept_speeds(shapes: Sequence[Shape], path: Path) -> dict[int, float] | None:
+    """Speeds from a file, or from a probe of two seconds whose result is put there; None where it would mislead."""
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     key = digest([list(map(list, shapes)), cores(), platform.node(), platform.processor(), torch.__version__])
     if key not in known:
+        if busy():
+            return None
         speeds = thread_speeds(shapes, cores())
         write_json(path, {**known, key: {str(number): speed for number, speed in speeds.items()}})
         return speeds
