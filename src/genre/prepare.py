@@ -41,7 +41,7 @@ def prepare(config: Config, run: Run) -> Dataset:
     """
     section = TypeAdapter(DataSection).dump_python(config.data, mode="json")
     files = {str(path): sha256(path) for path in config.data.reader.files()}
-    inputs = {"data": section, "seed": _seed(config), "files": files, "format": FORMAT}
+    inputs = {"data": section, "seed": seed_of(config), "files": files, "format": FORMAT}
     if not run.do("data", inputs, lambda folder: _prepare(config, folder)):
         try:
             return Dataset.load(run.path("data"))
@@ -52,12 +52,13 @@ def prepare(config: Config, run: Run) -> Dataset:
     return Dataset.load(run.path("data"))
 
 
-def _seed(config: Config) -> int:
+def seed_of(config: Config) -> int:
+    """The seed of what is drawn while preparing: that of the data, else that of the run."""
     return config.seed if config.data.seed is None else config.data.seed
 
 
 def _prepare(config: Config, folder: Path) -> None:
-    data = build(config.data.reader.read(), config.data, _seed(config))
+    data = build(config.data.reader.read(), config.data, seed_of(config))
     if data.items.num_rows < 2 and config.model.formulation.reads != "rows":
         raise DataError(f"{data.manifest['name']}: {ONE_ITEM}")
     data.save(folder)

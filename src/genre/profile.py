@@ -37,7 +37,7 @@ from genre.limits import (
     use_threads,
     wait_policies,
 )
-from genre.prepare import build
+from genre.prepare import build, seed_of
 from genre.progress import progress
 from genre.rank import rank
 from genre.run import Run, machine, versions
@@ -206,9 +206,8 @@ class Profile:
                 advance(1)
 
     def _prepare(self, reading: Reading, folder: str) -> None:
-        seed = self.config.seed if self.config.data.seed is None else self.config.data.seed
         with timed("check and split"):
-            data = build(reading, self.config.data, seed)
+            data = build(reading, self.config.data, seed_of(self.config))
         with timed("write"):
             data.save(self.scratch / folder)
 
