@@ -78,5 +78,7 @@ def show(result: dict[str, Any]) -> None:
 def _loss(found: dict[str, Any] | None) -> str:
     if found is None or found["loss"] is None:
         return "-"
-    between = "" if found["ci95"] is None else f" [{found['ci95'][0]:+.1%}, {found['ci95'][1]:+.1%}]"
-    return f"{found['loss'] + 0.0:+.2%}{between}"
+    # A zero that was rounded from below shall not look like a gain.
+    low, high = (round(edge, 3) + 0.0 for edge in found["ci95"] or (0.0, 0.0))
+    between = "" if found["ci95"] is None else f" [{low:+.1%}, {high:+.1%}]"
+    return f"{round(found['loss'], 4) + 0.0:+.2%}{between}"
