@@ -165,8 +165,8 @@ class TrainSection:
     """Most tokens that go through the language model at a time; larger is faster until the cache or memory is full."""
     threads: PositiveInt | Literal["auto"] = "auto"
     """Processor threads that compute; auto tries for two seconds which number multiplies this model's matrices fastest,
-    once a machine (the cache folder's threads.json keeps it), and leaves alone what OMP_NUM_THREADS says. More are
-    faster up to the cores that are free."""
+    once a machine (the cache folder's threads.json keeps it), and leaves alone what OMP_NUM_THREADS says; while other
+    work keeps the cores busy it tries nothing. More are faster up to the cores that are free."""
     cache_gb: NonNegativeFloat = 4.0
     """Most disk space for states below the trained layers of one part's texts; above it they are computed each time."""
     shots: PositiveInt | None = None
