@@ -167,11 +167,23 @@ def test_every_part_of_a_set_can_be_switched_off(name):
     one = quality.SETS[name]
     file = BENCHMARKS.parent / "configs" / f"{one.config}.yaml"
     config = load(file, one.changes)
-    parts = quality.parts_of(config)
+    parts = {**quality.parts_of(config), **one.parts}
     for overrides in parts.values():
         assert load(file, [*one.changes, *overrides]) != config
     if config.model.text:
         assert not load(file, [*one.changes, *parts["no language model"]]).model.text
+
+
+def test_a_part_that_asks_of_other_people_is_compared_on_those_that_both_ask(tmp_path):
+    bench = quality.Quality("beauty", 1, tmp_path, Budget(6, 30, 1))
+    first = bench._units(finished(), "genre")
+    n = len(bench.asked)
+    assert not np.isnan(first["ndcg@10"]).any()
+    bench.asked = {("nobody", -1): 0, **{case: n - row for case, row in bench.asked.items() if row}}
+    units = bench._units(finished(), "genre")
+    assert np.isnan(units["ndcg@10"][0])
+    np.testing.assert_array_equal(units["ndcg@10"][1:], first["ndcg@10"][:0:-1])
+    assert bench._units(finished(), "nobody's system") == {}
 
 
 def test_results_say_who_is_better_and_by_how_much(tmp_path):
