@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import genre
+from genre.component import PROGRAMS
 
 ROOT = Path(genre.__file__).parent
 BOTTOM = {"errors", "types", "files", "clock", "component", "data", "candidates"}
@@ -43,8 +44,8 @@ def module_of(path: Path) -> str:
 
 FILES = {module_of(path): path for path in sorted(ROOT.rglob("*.py"))}
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
-KINDS = {path.parent.name for path in ROOT.glob("*/__init__.py")}
-COMPONENTS = {name for name in FILES if "." in name}
+KINDS = {path.parent.name for path in ROOT.glob("*/__init__.py")} - PROGRAMS
+COMPONENTS = {name for name in FILES if name.partition(".")[0] in KINDS and "." in name}
 
 
 def imports(body: list[ast.stmt], inside_functions: bool) -> set[str]:
@@ -127,8 +128,17 @@ def test_the_online_path_knows_no_stage():
     assert not reached("pipeline") & (STAGES | TOP)
 
 
+def of_a_program(name: str) -> bool:
+    """Whether a module belongs to the service or the console, which stand above the stages."""
+    return name.partition(".")[0] in PROGRAMS
+
+
 def test_only_the_top_imports_the_top():
-    assert {name for name in FILES if GRAPH[name] & TOP} <= TOP
+    assert {name for name in FILES if GRAPH[name] & TOP and not of_a_program(name)} <= TOP
+
+
+def test_only_the_top_and_programs_import_programs():
+    assert {name for name in FILES if any(map(of_a_program, GRAPH[name])) and not of_a_program(name)} <= TOP
 
 
 @pytest.mark.parametrize(

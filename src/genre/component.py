@@ -22,6 +22,8 @@ from pydantic_core import PydanticCustomError, core_schema
 
 T = TypeVar("T")
 PACKAGE = Path(__file__).parent
+PROGRAMS = frozenset({"console", "serve"})
+"""Folders that are programs over the stages, not kinds of component."""
 CONFIG = ConfigDict(extra="forbid", use_attribute_docstrings=True, validate_default=True)
 
 
@@ -38,7 +40,7 @@ def component(cls: type[T]) -> type[T]:
 
 def kinds() -> list[str]:
     """Names of all kinds, sorted."""
-    return sorted(p.parent.name for p in PACKAGE.glob("*/__init__.py"))
+    return sorted({p.parent.name for p in PACKAGE.glob("*/__init__.py")} - PROGRAMS)
 
 
 def names(kind: str) -> list[str]:

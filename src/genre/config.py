@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Annotated, Any, Literal, dataclass_transform
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from pydantic.dataclasses import dataclass
 
 from genre.adapters import Adapter
 from genre.backbones import Backbone
 from genre.balancers import Balancer
-from genre.component import CONFIG, Slot
+from genre.component import Slot
 from genre.compressors import Compressor
 from genre.datasets import Reader
 from genre.features import Feature
@@ -23,26 +22,11 @@ from genre.metrics import Metric
 from genre.optimizers import Optimizer
 from genre.perturbations import Perturbation
 from genre.scorers import Scorer
+from genre.sections import Dropout, Share, section, slot
 from genre.sources import Source
 from genre.splits import Split
 from genre.towers import Towers
 from genre.users import UserEncoder
-
-Share = Annotated[float, Field(ge=0, le=1)]
-Dropout = Annotated[float, Field(ge=0, lt=1)]
-
-
-@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field, field))
-def section(cls: type[Any]) -> Any:
-    """A part of the configuration: immutable, unknown keys refused, every field documented."""
-    return dataclass(cls, config=CONFIG, kw_only=True, frozen=True)
-
-
-def slot(kind: str, default: Any) -> Any:
-    """A field's default: the component that ``default`` names, built when it is first needed."""
-    if isinstance(default, list):
-        return field(default_factory=lambda: [Slot(kind).build(one) for one in default])
-    return field(default_factory=lambda: Slot(kind).build(default))
 
 
 @section
