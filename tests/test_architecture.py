@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 
 import genre
-from genre.component import PROGRAMS
+from genre.component import PARTS
 
 ROOT = Path(genre.__file__).parent
 BOTTOM = {"errors", "types", "files", "clock", "component", "data", "candidates"}
 STAGES = {"prepare", "train", "rank", "evaluate", "report", "compress"}
 TOP = {"arguments", "cli", "compresscommand", "display", "profilecommand", "reference", "textcommand"}
+PROGRAMS = {"console", "serve"}
+"""What stands above the stages, beside the command line."""
 HEAVY = {
     "torch",
     "transformers",
@@ -44,7 +46,7 @@ def module_of(path: Path) -> str:
 
 FILES = {module_of(path): path for path in sorted(ROOT.rglob("*.py"))}
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
-KINDS = {path.parent.name for path in ROOT.glob("*/__init__.py")} - PROGRAMS
+KINDS = {path.parent.name for path in ROOT.glob("*/__init__.py")} - PARTS
 COMPONENTS = {name for name in FILES if name.partition(".")[0] in KINDS and "." in name}
 
 

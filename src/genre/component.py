@@ -22,8 +22,8 @@ from pydantic_core import PydanticCustomError, core_schema
 
 T = TypeVar("T")
 PACKAGE = Path(__file__).parent
-PROGRAMS = frozenset({"console", "serve"})
-"""Folders that are programs over the stages, not kinds of component."""
+PARTS = frozenset({"console", "serve", "store"})
+"""Folders of modules that are no kind of component."""
 CONFIG = ConfigDict(extra="forbid", use_attribute_docstrings=True, validate_default=True)
 
 
@@ -40,7 +40,7 @@ def component(cls: type[T]) -> type[T]:
 
 def kinds() -> list[str]:
     """Names of all kinds, sorted."""
-    return sorted({p.parent.name for p in PACKAGE.glob("*/__init__.py")} - PROGRAMS)
+    return sorted({p.parent.name for p in PACKAGE.glob("*/__init__.py")} - PARTS)
 
 
 def names(kind: str) -> list[str]:
