@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # The models of the tests are tiny: a second thread would only wait. Set before torch is imported.
@@ -44,3 +45,12 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no data sets in {folder}; set GENRE_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def shared() -> Iterator[str]:
+    """The address of one service for all tests that leave nothing behind but events, items and users of their own."""
+    import served
+
+    with served.shared() as url:
+        yield url

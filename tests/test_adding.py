@@ -75,8 +75,8 @@ def test_the_contract_tests_find_them_and_pass(package: Path):
     output = python(package, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_components.py", "-k", chosen)
     passed = re.search(r"(\d+) passed", output)
     assert passed
-    # Four that every component has, and those of their kinds: three of a source, two of a metric, two of a head.
-    assert int(passed[1]) == 4 * len(EXAMPLES) + 3 + 2 + 2
+    # Five that every component has, and those of their kinds: three of a source, two of a metric, two of a head.
+    assert int(passed[1]) == 5 * len(EXAMPLES) + 3 + 2 + 2
 
 
 def test_the_examples_keep_the_style(package: Path):

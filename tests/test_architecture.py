@@ -16,10 +16,45 @@ import genre
 from genre.component import PARTS
 
 ROOT = Path(genre.__file__).parent
-BOTTOM = {"errors", "types", "files", "clock", "component", "data", "candidates"}
-STAGES = {"prepare", "train", "rank", "evaluate", "report", "compress"}
-TOP = {"arguments", "cli", "compresscommand", "display", "profilecommand", "reference", "textcommand"}
-PROGRAMS = {"console", "serve"}
+BOTTOM = {
+    "errors",
+    "types",
+    "files",
+    "clock",
+    "component",
+    "data",
+    "candidates",
+    "parallel",
+    "logcolumns",
+    "mapping",
+}
+STAGES = {"prepare", "train", "rank", "evaluate", "report", "compress", "learn", "learnfit", "simulate"}
+TOP = {
+    "arguments",
+    "cli",
+    "comparecommand",
+    "compresscommand",
+    "consolecommand",
+    "democommand",
+    "display",
+    "jobprocess",
+    "learncommand",
+    "learnedmodel",
+    "profilecommand",
+    "publishing",
+    "reasonsheet",
+    "recommendcommand",
+    "reference",
+    "refresh",
+    "refreshcommand",
+    "searchcommand",
+    "servecommand",
+    "storecommand",
+    "textcommand",
+    "worker",
+    "workercommand",
+}
+PROGRAMS = {"console", "jobs", "serve"}
 """What stands above the stages, beside the command line."""
 HEAVY = {
     "torch",

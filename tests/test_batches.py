@@ -4,11 +4,15 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from genre.batches import TrainingLog
+from genre.config import ModelSection
 from genre.data import Log
+from genre.model import Facts, MultiTaskModel, labels_of
 
 
 def log_of(lengths, n_items=30, skips=0.0, seed=0):
@@ -47,6 +51,54 @@ def test_every_row_is_trained_once_with_the_events_just_before_it(lengths, windo
             assert state > 0 or not earlier
             assert state <= window
     assert sorted(seen) == list(range(len(log)))
+
+
+def unpacked(batch):
+    """The same interactions, each from a window of its own that ends just before it."""
+    state = batch.state
+    mask = torch.arange(batch.mask.shape[1]) < state[:, None]
+    assert bool((mask <= batch.mask[batch.window]).all())
+    return dataclasses.replace(
+        batch,
+        history=torch.where(mask, batch.history[batch.window], 0),
+        mask=mask,
+        value=batch.value[batch.window],
+        action=batch.action[batch.window],
+        window=torch.arange(len(state)),
+    )
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 25), min_size=1, max_size=6),
+    window=st.integers(2, 9),
+    size=st.integers(1, 5),
+    negatives=st.sampled_from([None, 4]),
+    user=st.sampled_from(["transformer", "mean"]),
+    seed=st.integers(0, 99),
+)
+def test_interactions_packed_in_windows_have_the_losses_and_gradients_of_each_alone(
+    lengths, window, size, negatives, user, seed
+):
+    log = log_of(lengths, skips=0.2, seed=seed)
+    heads = {"next": "next_item", "rating": {"type": "regression", "label": "value"}}
+    given_ = {"text": False, "ids": True, "dim": 8, "dropout": 0.0, "max_history": window, "user": user, "heads": heads}
+    section = TypeAdapter(ModelSection).validate_python(given_)
+    torch.manual_seed(seed)
+    model = MultiTaskModel(section, Facts.of(log, section.heads, 0), torch.ones(log.n_items), None)
+    for weight in model.parameters():
+        weight.data += 0.1 * torch.randn_like(weight)
+    batches = TrainingLog(log, labels_of(log, section.heads), window, negatives)
+    batch = next(batches.epoch(size, np.random.default_rng(seed)))
+    found = []
+    for one in (batch, unpacked(batch)):
+        losses = model.losses(one, model.items(None, torch.from_numpy(one.rows)))
+        sum(losses.values(), torch.zeros(())).backward()
+        found.append((losses, {name: w.grad for name, w in model.named_parameters() if w.grad is not None}))
+        model.zero_grad()
+    torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-3, atol=1e-5)
+    assert any(bool(gradient.any()) for gradient in found[0][1].values())
 
 
 def test_what_was_shown_together_does_not_see_its_own_click():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import math
+import pickle
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -54,6 +55,22 @@ def test_builds_from_its_bare_name_and_round_trips(kind: str, name: str):
     assert name_of(built) == name
     assert Slot(kind).build(describe(built)) == built
     assert Slot(kind).build(built) is built
+
+
+@pytest.mark.parametrize(("kind", "name"), ALL)
+def test_can_be_sent_to_a_worker(kind: str, name: str):
+    built = Slot(kind).build(name)
+    assert pickle.loads(pickle.dumps(built)) == built
+
+
+@pytest.mark.parametrize("name", of("executors"))
+def test_executors_say_how_many_work_and_whether_here(name: str):
+    one, two = (Slot("executors").build({"type": name, "workers": n, "gpus_per_worker": n - 1}) for n in (1, 2))
+    assert (one.workers, two.workers) == (1, 2)
+    assert one.shard == "none"
+    assert isinstance(one.here, bool)
+    assert not two.here
+    assert callable(one.run)
 
 
 @pytest.mark.parametrize(("kind", "name"), ALL)
@@ -321,7 +338,9 @@ def ranking(scores: np.ndarray, targets: list[np.ndarray]) -> Ranking:
     n = scores.shape[1]
     counts = np.arange(1, n + 1, dtype=np.int32)
     candidates = np.full(len(scores), n, dtype=np.int32)
-    return Ranking(ranks(scores, allowed, targets), candidates, top_lists(scores, allowed, 50), counts, text_vectors(n))
+    items = pa.table({"item_id": [f"i{i}" for i in range(n)], "provider": [("a", "b", None)[i % 3] for i in range(n)]})
+    lists = top_lists(scores, allowed, 50)
+    return Ranking(ranks(scores, allowed, targets), candidates, lists, counts, text_vectors(n), items)
 
 
 NEEDS = ("ranking", "binary", "regression", "multiclass", "tokens", "text")

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,22 @@ import pytest
 from click.testing import CliRunner, Result
 
 from finished import finished, finished_pairs, finished_texts
+from genre import formtimes
 from genre.additions import Index
 from genre.budgets import Budget, cheapest
 from genre.cli import commands
 from genre.comparisons import Measured
+from genre.component import Slot
 from genre.compress import compress, forms_of
 from genre.compressed import load_form
 from genre.configfile import load
 from genre.data import Dataset
-from genre.errors import ConfigError, RunError
+from genre.errors import ConfigError, GenreError, RunError
+from genre.files import seal
 from genre.formjudges import loss_of
 from genre.pipeline import Pipeline
 from genre.predicting import TextPredictor
+from genre.rank import rank
 from genre.resources import hash_of, load_model
 from genre.run import Run
 from genre.types import Query
@@ -60,6 +65,12 @@ def compressed_texts() -> tuple[Run, dict[str, Any]]:
     return run, compress(run.config, run, ASKED, "loss=1%", silent)
 
 
+@functools.cache
+def compressed_pairs() -> tuple[Run, dict[str, Any]]:
+    run = copy_of(finished_pairs())
+    return run, compress(run.config, run, ["onnx", "static_vectors"], "ndcg_loss=1%", silent)
+
+
 def genre(*arguments: str) -> Result:
     return CliRunner().invoke(commands, arguments)
 
@@ -71,6 +82,8 @@ def test_every_form_is_measured_beside_the_whole_model():
         assert form["mb"] > 0
         assert 0 < form["median_ms"] <= form["p99_ms"]
         assert form["texts_per_s"] > 0
+        for cost, (low, high) in form["ranges"].items():
+            assert low <= form[cost] <= high
         for part in ("valid", "test"):
             assert set(form[part]) == {"ndcg@10", "text.ndcg@10"}, name
     whole = result["forms"]["torch"]
@@ -115,6 +128,24 @@ def test_each_head_of_a_text_model_is_measured_and_the_cheapest_within_the_budge
     assert result["broken"]["torch"] == []
     assert result["chosen"] not in (None, "torch")
     assert result["broken"][result["chosen"]] == []
+
+
+def test_forms_are_timed_in_turn_so_that_a_slow_spell_hits_all(monkeypatch: pytest.MonkeyPatch):
+    """A machine that slows down for good: one after the other the last form would look slowest."""
+    clock, calls = [0.0], [0]
+
+    class Equal:
+        def encode(self, texts: list[str]) -> None:
+            calls[0] += 1
+            clock[0] += len(texts) * (0.001 if calls[0] < 600 else 0.003)
+
+    monkeypatch.setattr(formtimes.time, "perf_counter", lambda: clock[0])
+    forms: Any = {name: Equal() for name in "abc"}
+    found = formtimes.times_of(forms, ["one", "two"])
+    assert list(found) == ["a", "b", "c"]
+    assert len({form["median_ms"] for form in found.values()}) == 1
+    assert all(form["ranges"]["median_ms"] == [1.0, 3.0] for form in found.values())
+    assert found["a"]["rounds"] == formtimes.ROUNDS
 
 
 def test_what_is_there_is_not_made_again_and_another_model_is():
@@ -180,8 +211,11 @@ def test_predicts_alike_in_a_form_that_loses_nothing():
 def test_no_layer_of_the_language_model_is_loaded_to_serve(form: str):
     run, _ = compressed()
     texts, _ = compressed_texts()
+    pairs, _ = compressed_pairs()
     code = f"""
 import sys
+from genre.pipeline import Pipeline
+from genre.types import Query
 from genre.data import Dataset
 from genre.predicting import TextPredictor
 from genre.resources import load_model
@@ -190,9 +224,32 @@ run = Run.open({str(run.folder)!r})
 model = load_model(run, Dataset.load(run.path("data")), form={form!r})
 assert model.embed(["redcup word0"]).shape == (1, 32)
 TextPredictor.load({str(texts.folder)!r}, {form!r}).predict(["word1 bluehat"])
+assert Pipeline.load({str(pairs.folder)!r}, form={form!r}).recommend([Query(user_id="u3")])[0].items
 from genre.textencoder import load
 assert load.cache_info().currsize == 0
 assert "transformers.models.bert.modeling_bert" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_source_of_pretrained_texts_loads_the_language_model_for_a_text_alone():
+    run = copy_of(compressed()[0])
+    sources = [Slot("sources").build(name) for name in ("model", "content_knn", "popular")]
+    rank(replace(run.config, pipeline=replace(run.config.pipeline, sources=sources)), run)
+    code = f"""
+import sys
+from genre.pipeline import Pipeline
+from genre.textencoder import load
+from genre.types import Query
+path = Pipeline.load({str(run.folder)!r}, form="onnx")
+assert "content_knn" in path.sources
+for query in (Query(user_id="u3"), Query(history=("i1", "i2")), Query(history=("i1",), text=" ")):
+    assert "content_knn" in path.recommend([query])[0].items[0].sources, query
+    assert load.cache_info().currsize == 0
+    assert "transformers.models.bert.modeling_bert" not in sys.modules
+assert "content_knn" in path.recommend([Query(text="redcup word0")])[0].items[0].sources
+assert load.cache_info().currsize == 1
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -227,10 +284,37 @@ def test_the_command_says_what_is_wrong(arguments: list[str], message: str):
     assert message in done.output
 
 
-def test_a_cross_model_and_one_without_text_are_refused():
-    run = finished_pairs()
-    with pytest.raises(ConfigError, match="cross"):
-        compress(run.config, run, say=silent)
+def test_a_cross_model_is_judged_by_the_lists_whose_top_it_orders():
+    run, result = compressed_pairs()
+    forms = result["forms"]
+    for form in forms.values():
+        assert set(form["valid"]) == set(form["test"]) == {"ndcg@10"}
+    reported = json.loads((run.path("evaluate") / "metrics.json").read_text())["systems"]["genre"]["ndcg@10"]["value"]
+    assert forms["torch"]["test"]["ndcg@10"]["form"] == pytest.approx(reported, abs=0.02)
+    for part in ("valid", "test"):
+        assert forms["onnx"][part]["ndcg@10"]["loss"] == pytest.approx(0.0, abs=1e-3)
+    # The sources of validation knew the training part alone, as when the weight of the reading was chosen.
+    tried = json.loads((run.path("rank") / "rerank_finetuned.json").read_text())
+    assert forms["torch"]["valid"]["ndcg@10"]["form"] == pytest.approx(tried["ndcg@10"][tried["weight"]], abs=0.02)
+    queries = [Query(user_id="u3"), Query(history=("i1", "i2"))]
+    plain, formed, other = (
+        [[item.item_id for item in slate.items] for slate in Pipeline.load(run.folder, form=form).recommend(queries)]
+        for form in (None, "onnx", "static_vectors")
+    )
+    assert plain == formed
+    assert [set(items[:5]) for items in other] == [set(items[:5]) for items in plain]  # only their order may change
+    with pytest.raises(ConfigError, match="int8_vectors is about item vectors, and only two_tower has any"):
+        compress(run.config, run, ["int8_vectors"], say=silent)
+
+
+def test_a_cross_model_whose_reading_counts_for_nothing_is_not_compressed():
+    run = copy_of(finished_pairs())
+    ranked = run.path("rank")
+    path, sealed = ranked / "rerank_finetuned.json", json.loads((ranked / "manifest.json").read_text())
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"weight": "0.0"}))
+    seal(ranked, sealed["format"], data=sealed["data"], model=sealed["model"])
+    with pytest.raises(GenreError, match=r"its weight on validation is 0"):
+        compress(run.config, run, ["onnx"], say=silent)
 
 
 def test_forms_of_the_configuration_that_the_language_model_does_not_allow_are_left_out():

@@ -70,7 +70,7 @@ pipeline:
         "c.yaml:9: train.lr.rest: should be greater than 0, not -1",
         "c.yaml:12: pipeline.sources[0].topk: unknown key; did you mean 'top_k'?",
         "c.yaml:13: pipeline.sources[1].reg: should be a valid number, not 'many'",
-        "c.yaml:14: pipeline.kk: unknown key; known: sources, filters, features, scorer, index, rerank",
+        "c.yaml:14: pipeline.kk: unknown key; known: sources, filters, features, scorer, index, rerank, rerankers",
     ]
 
 

@@ -139,6 +139,8 @@ def test_what_fits_together_is_taken_without_a_note(text: str):
         (CROSS, "pipeline.rerank.head=choosen", "pipeline.rerank.head", "did you mean 'chosen'?"),
         (TWO, "pipeline.rerank={}", "pipeline.rerank", "set model.formulation: cross, or leave pipeline.rerank out"),
         (TEXT, "pipeline.rerank={}", "pipeline.rerank", "model.formulation is text; set model.formulation: cross"),
+        (TWO, "learn.fit=preference", "learn.fit", "preference trains a cross model that re-ranks, and model.formulation is two_tower"),
+        (CROSS.replace(", rerank: {head: chosen}", ""), "learn.fit=group_relative", "learn.fit", "pipeline.rerank is not set; set it, or take doubly_robust"),
         (CROSS, "pipeline.sources=[ease, model]", "pipeline.sources[1]", "give it the run folder of a two_tower model"),
         (CROSS.replace("sources: [transitions], ", ""), "seed=1", "model.formulation", "source 'model' (in pipeline.sources by default) cannot rank all items with cross"),
         (TEXT, "model.template='{items.title}'", "model.template", "{item.x} of its item and {user.x} of its user; did you mean 'item'?"),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 import subprocess
 import tarfile
+import tempfile
 import urllib.error
 import urllib.request
 import zipfile
@@ -17,15 +19,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
-from genre import download
+from genre import download, mapping
 from genre.config import DataSection
-from genre.data import MOST_WORDS, Dataset, Log
+from genre.data import COLUMNS, Dataset, Histories, Log
 from genre.datacard import show
 from genre.datasets.reviews import Reviews
 from genre.datasets.table import Table
-from genre.errors import DataError
+from genre.errors import DataError, GenreError, RunError
+from genre.logcolumns import MOST_WORDS
 from genre.prepare import build
 
 # genre data get
@@ -254,6 +259,116 @@ def test_further_columns_of_numbers_are_labels_to_be(shop):
     assert list(log.columns) == ["read_time"]
     assert np.isnan(log.columns["read_time"]).tolist() == [False, True] + [False] * 5
     assert log.where(log.user == 1).columns["read_time"].tolist() == [4, 5, 6, 7]
+
+
+# The log in files
+
+
+def equal(a: Log, b: Log) -> None:
+    """Two logs of the same numbers and types."""
+    for name in COLUMNS:
+        assert getattr(a, name).dtype == getattr(b, name).dtype
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+    assert (a.n_users, a.n_items, a.actions) == (b.n_users, b.n_items, b.actions)
+    assert list(a.columns) == list(b.columns)
+    assert {name: column.words for name, column in a.words.items()} == {n: c.words for n, c in b.words.items()}
+    for name, column in a.columns.items():
+        np.testing.assert_array_equal(column, b.columns[name])
+    for name, column in a.words.items():
+        np.testing.assert_array_equal(column.code, b.words[name].code)
+
+
+def test_a_stored_log_is_mapped_and_the_same(shop):
+    data = shop_data(shop)
+    wide = data.interactions.append_column("stars", pa.array([1.5, None, 3, 4, 5, 6, 7]))
+    data = replace(data, interactions=wide.append_column("colour", [["red", "blue", None, "red", "x", "x", "red"]]))
+    data.save(shop / "data")
+    opened = Dataset.load(shop / "data")
+    log = Log.of(opened)
+    assert isinstance(log.item.base, np.memmap)
+    assert "interactions" not in vars(opened)  # the table itself was not read
+    equal(log, Log.of(data))
+    log.item[:] = 7
+    equal(Log.of(Dataset.load(shop / "data")), Log.of(data))  # files are never written to
+
+
+def test_a_folder_without_a_stored_log_is_read_from_its_tables(shop):
+    data = shop_data(shop)
+    data.save(shop / "data")
+    shutil.rmtree(shop / "data" / "log")
+    opened = Dataset.load(shop / "data")
+    assert opened.hash == data.hash
+    equal(Log.of(opened), Log.of(data))
+
+
+def test_a_changed_table_has_its_own_log(shop):
+    shop_data(shop).save(shop / "data")
+    opened = Dataset.load(shop / "data")
+    assert len(Log.of(replace(opened, interactions=opened.interactions.slice(0, 3)))) == 3
+
+
+def test_tables_are_those_of_the_folder_that_was_opened(shop):
+    data = shop_data(shop)
+    data.save(shop / "data")
+    opened = Dataset.load(shop / "data")
+    replace(data, interactions=data.interactions.slice(0, 3)).save(shop / "data")
+    assert opened.interactions.equals(data.interactions)
+    assert len(Log.of(opened)) == len(Log.of(data))
+
+
+@pytest.mark.parametrize("name", ["item.npy", "time.npy", "manifest.json"])
+def test_a_damaged_log_is_refused(shop, name):
+    shop_data(shop).save(shop / "data")
+    file = shop / "data" / "log" / name
+    file.write_bytes(file.read_bytes()[:-1] + b"!")
+    with pytest.raises(RunError, match=rf"log/{name}.*genre prepare"):
+        Dataset.load(shop / "data")
+
+
+def test_the_log_of_other_tables_is_refused(shop):
+    data = shop_data(shop)
+    data.save(shop / "data")
+    replace(data, interactions=data.interactions.slice(0, 3)).save(shop / "other")
+    shutil.rmtree(shop / "data" / "log")
+    shutil.copytree(shop / "other" / "log", shop / "data" / "log")
+    with pytest.raises(RunError, match=r"of other interactions.*genre prepare"):
+        Dataset.load(shop / "data")
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 5), st.sampled_from(["see", "skip"])), min_size=1),
+    st.lists(st.integers(0, 4), max_size=6),
+)
+def test_arrays_in_scratch_files_change_nothing(rows, people):
+    users, items, actions = zip(*sorted(rows, key=lambda row: row[0]), strict=True)
+    n = len(rows)
+    table = pa.table({"user_id": [f"u{u}" for u in users], "item_id": [f"i{i}" for i in items], "action": actions,
+                      "value": [float(i) for i in range(n)], "timestamp": [float(i) for i in range(n)],
+                      "impression_id": pa.nulls(n, pa.string()), "part": ["train"] * n, "colour": actions})  # fmt: skip
+    sides = pa.table({"user_id": [f"u{u}" for u in range(5)]}), pa.table({"item_id": [f"i{i}" for i in range(6)]})
+    log = Log.of(Dataset(table, sides[1], sides[0], pa.table({}), {}))
+    found = []
+    with tempfile.TemporaryDirectory() as cache, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENRE_CACHE", cache)
+        patch.setattr(mapping, "BLOCK", 3)
+        for most in ("0", "256"):
+            patch.setenv("GENRE_MAP_MB", most)
+            part = log.where(log.positive)
+            asked = np.arange(n)[::2]
+            found.append((part, Histories.of(log).take(np.array(people, dtype=np.int64)), Histories.at(log, asked)))
+            assert isinstance(part.item.base, np.memmap) == (most == "0" and len(part) > 0)
+        assert not list(Path(cache).glob("scratch/*"))  # nothing is left behind
+    equal(found[0][0], found[1][0])
+    for mapped, plain in zip(found[0][1:], found[1][1:], strict=True):
+        for name in ("offsets", "item", "value", "action", "user", "time"):
+            np.testing.assert_array_equal(getattr(mapped, name), getattr(plain, name))
+
+
+@pytest.mark.parametrize("said", ["much", "-1", "nan"])
+def test_a_size_that_is_none_is_refused(shop, monkeypatch, said):
+    monkeypatch.setenv("GENRE_MAP_MB", said)
+    with pytest.raises(GenreError, match=f"GENRE_MAP_MB is '{said}'"):
+        Log.of(shop_data(shop)).parts("train")
 
 
 # Words as labels

@@ -1,15 +1,20 @@
 """Hidden states kept on disk, and the text encoder over them."""
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from transformers import AutoModel
 
 import genre.hidden
 from genre.component import Slot
 from genre.config import ModelSection
 from genre.errors import GenreError
-from genre.hidden import PassingStates, tokenize
+from genre.hidden import PassingStates, lower_states, states_in, tokenize
 from genre.hidden import hidden_states as states_of_tokens
 from genre.textencoder import build, pretrained_vectors
 from toyworld import WORDS, tiny_backbone
@@ -123,6 +128,119 @@ def test_the_cached_gradient_is_that_of_one_graph(loaded):
     encoder.backward(states, rows, vectors.grad, 16)
     for p, gradient in zip(opened, expected, strict=True):
         torch.testing.assert_close(p.grad, gradient, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("adapter", [{"type": "lora", "layers": 2, "dropout": 0.3}, "prefix", "full"])
+def test_a_kept_graph_gives_the_gradient_of_one_that_is_made_anew(loaded, adapter):
+    encoder, _ = build(ModelSection(adapter=adapter), loaded)
+    encoder.train()
+    states, rows = hidden_states(loaded, TEXTS, encoder.stack.taps, 32), np.arange(len(TEXTS))
+    opened = [p for p in encoder.parameters() if p.requires_grad]
+    for p in opened:
+        p.data += 0.1 * torch.randn_like(p)
+    target, found = torch.randn(len(TEXTS), 32), []
+    for most in (0, 10_000):
+        torch.manual_seed(1)
+        read = encoder.follow(states, rows, 16, most)
+        assert bool(read.parts) == bool(most)
+        (read.vectors * target).sum().backward()
+        encoder.carry(states, rows, read, 0.5, 16)
+        found.append([read.vectors.detach(), *(p.grad.clone() for p in opened), torch.rand(1)])
+        encoder.zero_grad()
+    torch.testing.assert_close(found[0], found[1], rtol=1e-6, atol=1e-7)
+
+
+# The fast paths beside the slow one
+
+ADAPTERS = ["full", "lora", "dora", "adalora", "bottleneck", "bitfit", "ia3", "prefix", "prompt", "side", "top_layers"]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """A language model for all examples; they do not change it."""
+    return Slot("backbones").build(tiny_backbone(tmp_path_factory.mktemp("bert"))).load()
+
+
+@st.composite
+def asked_texts(draw):
+    """Texts of any lengths as tokens, and some of them, in any order."""
+    lengths = draw(st.lists(st.integers(1, 24), min_size=1, max_size=9))
+    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
+    tokens = [rng.integers(5, 5 + len(WORDS), n).tolist() for n in lengths]
+    return tokens, np.array(draw(st.permutations(range(len(tokens))))[: draw(st.integers(1, len(tokens)))])
+
+
+def one_by_one(encoder, loaded, states, tokens, rows, target):
+    """The slow path: each text alone, not padded, from its embeddings on unless ``states`` are given; one graph."""
+    alone = [
+        states.batch(np.array([row]))[0] if states else lower_states(loaded, [tokens[row]], encoder.stack.taps)
+        for row in rows
+    ]
+    vectors = torch.cat([encoder(one, None) for one in alone])
+    (vectors * target).sum().backward()
+    return vectors.detach(), gradients(encoder)
+
+
+def gradients(encoder):
+    """The gradient of every weight that is trained, which is then forgotten."""
+    found = {name: torch.zeros_like(p) if p.grad is None else p.grad.clone() for name, p in encoder.opened()}
+    encoder.zero_grad()
+    return found
+
+
+def like(found, expected):
+    """Equal but for the order in which float32 numbers are added."""
+    torch.testing.assert_close(found[0], expected[0], rtol=1e-4, atol=1e-5)
+    assert list(found[1]) == list(expected[1])
+    scale = max((float(gradient.abs().max()) for gradient in expected[1].values()), default=0.0)
+    for name, gradient in expected[1].items():
+        torch.testing.assert_close(found[1][name], gradient, rtol=1e-3, atol=1e-5 * max(1.0, scale), msg=name)
+
+
+@settings(max_examples=60)
+@given(
+    texts=asked_texts(),
+    adapter=st.sampled_from(ADAPTERS),
+    pooling=st.sampled_from(["mean", "first", "last", "attention"]),
+    budget=st.integers(1, 150),
+    kept_graph=st.booleans(),
+    checkpointing=st.booleans(),
+    kept_states=st.booleans(),
+    share=st.sampled_from([1.0, 0.25]),
+)
+def test_any_texts_in_any_batches_have_the_vectors_and_gradients_of_each_alone(
+    shared, texts, adapter, pooling, budget, kept_graph, checkpointing, kept_states, share
+):
+    """Read once and kept, in batches of like length, with the graph kept or made anew: all are the slow path."""
+    tokens, rows = texts
+    torch.manual_seed(3)
+    encoder, _ = build(ModelSection(adapter=adapter, pooling=pooling), shared)
+    weights = [p for _, p in encoder.opened()]
+    before = [p.detach().clone() for p in weights]
+    for p in weights:
+        p.data += 0.05 * torch.randn_like(p)
+    encoder.train()
+    target = torch.randn(len(rows), 32)
+    try:
+        with tempfile.TemporaryDirectory() as folder, states_in(Path(folder)):
+            states = (
+                states_of_tokens(shared, tokens, encoder.stack.taps, budget)
+                if kept_states
+                else PassingStates.of(shared, tokens, encoder.stack.taps)
+            )
+            # What is kept is rounded, and the slow path begins from the same.
+            slow = one_by_one(encoder, shared, states if kept_states else None, tokens, rows, share * target)
+            encoder.stack.checkpointing = checkpointing
+            read = encoder.follow(states, rows, budget, 10_000 * kept_graph)
+            assert bool(read.parts) == (kept_graph and not checkpointing)
+            (read.vectors * target).sum().backward()
+            encoder.carry(states, rows, read, share, budget)
+            like((read.vectors.detach(), gradients(encoder)), slow)
+            torch.testing.assert_close(encoder.encode(states, rows, budget), slow[0], rtol=1e-4, atol=1e-5)
+            assert any(bool(gradient.any()) for gradient in slow[1].values())
+    finally:
+        for p, old in zip(weights, before, strict=True):
+            p.data = old
 
 
 def test_a_missing_backbone_says_where_it_looked(tmp_path):

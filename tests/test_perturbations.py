@@ -184,7 +184,6 @@ def test_training_learns_and_says_what_it_costs(backbone, tmp_path, name: str):
     assert curves["valid/stars.rmse"][-1] < 1.2
     cost = json.loads((run.path("model") / "training.json").read_text())["perturb"]
     assert cost["factor"] == pytest.approx(cost["seconds_per_step"] / cost["without"])
-    assert cost["factor"] > 1.2
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -235,6 +235,23 @@ def test_states_come_back_as_they_were(tmp_path_factory, dense, rows, columns, l
     np.testing.assert_array_equal(back["sparse"].toarray(), matrix.toarray())
 
 
+def test_a_state_is_mapped_and_its_file_never_written_to(tmp_path):
+    save_state(
+        tmp_path / "s.safetensors",
+        {"wide": np.ones((3, 4)), "flag": np.array([True]), "small": np.array([1, 2], np.int8)},
+    )
+    state = load_state(tmp_path / "s.safetensors")
+    owner = state["wide"]
+    while isinstance(owner, np.ndarray) and not isinstance(owner, np.memmap):
+        owner = owner.base
+    assert isinstance(owner, np.memmap)
+    state["wide"] *= 2
+    back = load_state(tmp_path / "s.safetensors")
+    np.testing.assert_array_equal(back["wide"], np.ones((3, 4)))
+    assert back["small"].tolist() == [1, 2]
+    assert back["flag"].dtype == np.bool_
+
+
 def test_a_state_of_anything_else_is_refused(tmp_path):
     with pytest.raises(TypeError, match="'names' is list"):
         save_state(tmp_path / "s.safetensors", {"names": ["a"]})

@@ -1,15 +1,21 @@
 """Sources on worlds with known answers; the contract that all keep is in test_components."""
 
+import tempfile
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy import sparse
 
-from genre.component import Slot
+from genre.cases import Cases
+from genre.component import Slot, describe
 from genre.data import Histories, Log
 from genre.errors import GenreError
-from genre.sources import Resources, item_knn
+from genre.sources import Resources, ease, item_knn
+from genre.tuning import CRITERION, Tuner
 from toyworld import circle, dataset
 
 ITEMS = 20
@@ -164,6 +170,41 @@ def test_ease_of_the_nearest_is_a_regression_on_those_alone(loose):
         expected = np.zeros(8)
         expected[near] = np.linalg.solve(gram[np.ix_(near, near)] + 3 * np.eye(2), gram[near, item])
         np.testing.assert_allclose(state["weights"].toarray()[:, item], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("form", [{}, {"most_items": 1, "neighbours": 3}])
+@pytest.mark.parametrize("people", [3, 40])
+def test_ease_of_several_penalties_is_that_of_each(form, people, monkeypatch):
+    rng = np.random.default_rng(3)
+    log = log_of([(u, i) for u in range(people) for i in range(ITEMS) if rng.random() < 0.4], people)
+    tried = [Slot("sources").build({"type": "ease", "reg": reg, **form}) for reg in (0.5, 4.0, 30.0)]
+    for most in (1 << 30, 1):  # all at once, and one after another
+        monkeypatch.setattr("genre.sources.ease.MOST_BYTES", most)
+        for one, state in zip(tried, tried[0].fit_each(tried, log, RESOURCES), strict=True):
+            alone = one.fit(log, RESOURCES)["weights"]
+            np.testing.assert_array_equal(_dense(state["weights"]), _dense(alone))
+            assert np.abs(_dense(alone)).max() > 0
+
+
+def test_the_nearest_are_found_once_for_all_penalties(monkeypatch):
+    calls: list[int] = []
+    nearest = ease._nearest
+    monkeypatch.setattr(ease, "_nearest", lambda *given: calls.append(1) or nearest(*given))
+    log = Log.of(dataset(circle()))
+    source = Slot("sources").build({"type": "ease", "most_items": 1, "neighbours": 3})
+    cases = Cases.of(log, "valid")
+    with tempfile.TemporaryDirectory() as folder:
+        tuner = Tuner(log.parts("train"), cases, [], RESOURCES, Path(folder), {})
+        found = tuner.tune(source)
+    assert len(found.trials) == len(ease.EASE.GRID["reg"])
+    assert len(calls) == 1
+    for trial in found.trials:
+        alone = tuner.measured(Slot("sources").build({**describe(source), **trial["settings"]}))
+        assert trial[CRITERION] == alone[CRITERION]
+
+
+def _dense(weights: Any) -> np.ndarray:
+    return np.asarray(weights.todense()) if sparse.issparse(weights) else weights
 
 
 def test_ease_says_once_that_the_catalogue_is_too_large_for_its_full_form(capsys):

@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 LOCK = HERE.parent.parent / "requirements" / "lock.txt"
 LIBRARIES = {"recbole": ("SASRec", "BPR", "LightGCN"), "rectools": ("SASRec", "LightFM")}
 """The models that each library stands for."""
-ENTRY = {"recbole": "trainer", "rectools": "models"}
+ENTRY = {"recbole": "trainer", "rectools": "models", "sentence_transformers": "trainer"}
 """A module of each that imports only where all it needs is there."""
 
 

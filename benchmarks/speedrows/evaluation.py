@@ -9,8 +9,6 @@ default (one at a time, as a catalogue is larger than its 4,096 pairs) and once 
 
 from __future__ import annotations
 
-import json
-import subprocess
 import tempfile
 import time
 from contextlib import ExitStack
@@ -27,6 +25,7 @@ from genre.data import Log
 from genre.errors import GenreError
 from genre.prepare import build
 from genre.systems import Catalogue, Score, mean, measure, rank_cases
+from peers.asking import Asked
 from peers.environment import Unavailable, python_of
 from scale import World
 from speedrows import table
@@ -143,34 +142,16 @@ def loop(task: Task) -> tuple[float, dict[str, float]]:
     return seconds * len(task.cases) / len(rows), {name: value / len(rows) for name, value in total.items()}
 
 
-class RecBole:
+def recbole(task: Task, batch: int, folder: Path, python: Path) -> Asked:
     """A process of the side environment that evaluates once for each line it is sent."""
-
-    def __init__(self, task: Task, batch: int, folder: Path, python: Path) -> None:
-        history, targets = task.cases.histories, task.cases.targets
-        path = folder / "task.npz"
-        if not path.exists():
-            np.savez(
-                path, people=task.people, items=task.items, offsets=history.offsets, history=history.item,
-                counts=np.array([len(one) for one in targets]), targets=np.concatenate(targets),
-            )  # fmt: skip
-        command = [str(python), str(JUDGE), str(path), str(batch), ",".join(map(str, CUTS))]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.values: dict[str, float] = {}
-
-    def run(self) -> float:
-        """Once over all people."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write("again\n")
-        self.process.stdin.flush()
-        found = json.loads(self.process.stdout.readline())
-        self.values = found["values"]
-        return found["seconds"]
-
-    def close(self) -> None:
-        """End the process."""
-        self.process.communicate()
+    history, targets = task.cases.histories, task.cases.targets
+    path = folder / "task.npz"
+    if not path.exists():
+        np.savez(
+            path, people=task.people, items=task.items, offsets=history.offsets, history=history.item,
+            counts=np.array([len(one) for one in targets]), targets=np.concatenate(targets),
+        )  # fmt: skip
+    return Asked(python, JUDGE, [str(path), str(batch), ",".join(map(str, CUTS))])
 
 
 def agree(ours: dict[str, Any], theirs: dict[str, Any]) -> float:
@@ -189,12 +170,12 @@ def main(repeats: int, share: float) -> dict[str, Any]:
     size = next(task.cases.blocks())
     with ExitStack() as open_ones:
         folder = Path(open_ones.enter_context(tempfile.TemporaryDirectory()))
-        peers: list[RecBole] = []
+        peers: list[Asked] = []
         why = ""
         try:
             python = python_of("recbole")
             for batch, times in ((len(size), None), (1, 1)):
-                peers.append(RecBole(task, batch, folder, python))
+                peers.append(recbole(task, batch, folder, python))
                 open_ones.callback(peers[-1].close)
                 of = "one person a batch, as its loader comes" if batch == 1 else f"{batch} people a batch"
                 ways.append(table.Way(f"RecBole's collector and evaluator, {of}", peers[-1].run, times))
@@ -202,7 +183,7 @@ def main(repeats: int, share: float) -> dict[str, Any]:
             why = str(error)
         rows = table.measure(ways, repeats)
     table.show(f"evaluate {len(task.cases):,} x {task.cases.n_items:,} ({task.what})", rows)
-    apart = {way.name: agree(ours.values, peer.values) for way, peer in zip(ways[3:], peers, strict=True)}
+    apart = {way.name: agree(ours.values, peer.said["values"]) for way, peer in zip(ways[3:], peers, strict=True)}
     for name, most in apart.items():
         print(f"largest difference of a metric to {name}: {most:.1e}")
     if why:

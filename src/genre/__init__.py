@@ -24,28 +24,33 @@ if TYPE_CHECKING:
     from genre.config import Config
     from genre.data import Dataset
     from genre.errors import GenreError
+    from genre.explaining import explain
     from genre.pipeline import Pipeline
     from genre.run import Run
-    from genre.types import Candidate, Query, Slate
+    from genre.types import Candidate, Explanation, Query, Slate
 
 _HOMES = {
     "Candidate": "types",
     "Config": "config",
     "Dataset": "data",
+    "Explanation": "types",
     "GenreError": "errors",
     "Pipeline": "pipeline",
     "Query": "types",
     "Run": "run",
     "Slate": "types",
     "component": "component",
+    "explain": "explaining",
 }
 
 __all__ = [  # noqa: RUF022  # functions first
     "load",
     "run",
+    "explain",
     "Candidate",
     "Config",
     "Dataset",
+    "Explanation",
     "GenreError",
     "Pipeline",
     "Query",

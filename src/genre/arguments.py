@@ -48,13 +48,13 @@ def open_run(config: Path, overrides: tuple[str, ...]) -> Run:
     from genre.run import Run
 
     if not config.is_dir():
-        from genre.configfile import read
+        from genre.configfile import open_values, read_space
         from genre.crosschecks import notes
 
-        loaded, given = read(config, overrides)
-        for note in notes(loaded, given):
+        found = read_space(config, overrides)
+        for note in [*notes(found.config, found.given), *([open_values(found.space)] if found.space else [])]:
             click.echo(f"note: {note}", err=True)
-        return Run.create(loaded)
+        return Run.create(found.config)
     if overrides:
         raise click.UsageError(
             f"{config} is a run, whose settings are fixed; give its configuration file to change them"

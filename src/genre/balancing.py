@@ -7,9 +7,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from genre.parallel import team
+
 
 class Balance(nn.Module):
     """What `genre.balancers.Balancer.build` makes. May hold buffers, and parameters to train."""
+
+    weights: dict[str, float]
+    """Of the heads, from the configuration."""
 
     def backward(self, losses: dict[str, Tensor], shared: list[Tensor], share: float = 1.0) -> None:
         """Add the gradient of the weighed ``losses`` to ``shared`` and to all else that they depend on.
@@ -21,6 +26,10 @@ class Balance(nn.Module):
 
     def epoch_done(self, losses: dict[str, float]) -> None:
         """Hear the mean losses of the epoch just trained."""
+
+    def now(self) -> dict[str, float]:
+        """By how much each task's loss counts at the moment."""
+        return dict(self.weights)
 
 
 class WeightedSum(Balance):
@@ -49,6 +58,9 @@ class UncertaintySum(Balance):
             for variance in [self.log_variance[f"head_{name}"]]
         ]
         (share * torch.stack(terms).sum()).backward()
+
+    def now(self) -> dict[str, float]:
+        return {n: w * float((-self.log_variance[f"head_{n}"].detach()).exp()) for n, w in self.weights.items()}
 
 
 class DynamicAverage(Balance):
@@ -80,6 +92,9 @@ class DynamicAverage(Balance):
         latest = torch.tensor([losses[name] for name in self.weights])
         self.seen = torch.stack([self.seen[1], latest])
 
+    def now(self) -> dict[str, float]:
+        return {n: w * share for (n, w), share in zip(self.weights.items(), self.shares().tolist(), strict=True)}
+
 
 TINY = 1e-12
 
@@ -100,6 +115,8 @@ class Gradients:
                 leaf.grad = None
             loss.backward(retain_graph=number < len(losses) - 1)
             self.rows.append([leaf.grad for leaf in shared])
+        # Conflicts are those of the whole batch, not of one worker's part of it.
+        self.rows = team().mean_rows(self.rows, shared)
         self.common = [i for i in range(len(shared)) if sum(row[i] is not None for row in self.rows) > 1]
         """Leaves that more than one task pulls at."""
 
@@ -138,7 +155,7 @@ class Surgery(Balance):
 
     def backward(self, losses: dict[str, Tensor], shared: list[Tensor], share: float = 1.0) -> None:
         gradients = Gradients([share * self.weights[name] * loss for name, loss in losses.items()], shared)
-        gradients.add(self.factors_of(gradients.gramian()))
+        gradients.add(team().first(self.factors_of(gradients.gramian())))
 
 
 def unconflicting(gramian: Tensor) -> Tensor:
@@ -179,7 +196,7 @@ class GradientNorms(Balance):
     def backward(self, losses: dict[str, Tensor], shared: list[Tensor], share: float = 1.0) -> None:
         places = [list(self.weights).index(name) for name in losses]
         weights = torch.tensor([self.weights[name] for name in losses])
-        values = torch.stack([loss.detach() for loss in losses.values()])
+        values = team().mean(torch.stack([loss.detach() for loss in losses.values()]))
         shares = self.log_shares[places].exp()
         factors = share * weights * shares
         pulls = [factor * loss for factor, loss in zip(factors, losses.values(), strict=True)]
@@ -188,6 +205,10 @@ class GradientNorms(Balance):
         self.first[places] = torch.where(self.first[places] > 0, self.first[places], values)
         norms = gradients.gramian().diagonal().sqrt() / (share * weights).clamp(min=TINY)
         self._learn(torch.tensor(places), norms, values)
+
+    def now(self) -> dict[str, float]:
+        shares = self.log_shares.exp().tolist()
+        return {n: w * share for (n, w), share in zip(self.weights.items(), shares, strict=True)}
 
     def _learn(self, places: Tensor, norms: Tensor, losses: Tensor) -> None:
         """A step of the shares towards the norms that they should give; a task that does not pull keeps its share."""

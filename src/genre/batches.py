@@ -63,9 +63,10 @@ class TrainingLog:
         self.events = np.flatnonzero(positive)
         """Rows that are events, by user and time."""
         self.value, self.action = log.value, log.action
-        keys = np.stack([np.where(log.impression >= 0, log.user, -1), log.impression])
-        number = np.unique(keys, axis=1, return_inverse=True)[1].reshape(-1)
-        self.shown = np.where(log.impression >= 0, number, -1)
+        shown = np.flatnonzero(log.impression >= 0)
+        keys = np.stack([log.user[shown], log.impression[shown]])
+        self.shown = np.full(len(log), -1, dtype=np.int64)
+        self.shown[shown] = np.unique(keys, axis=1, return_inverse=True)[1].reshape(-1)
         """Number of the list that each row was shown in, whoever else has an impression of that name; -1 for none."""
         self.n_events = np.bincount(log.user[positive], minlength=log.n_users)
         self.first_event = np.cumsum(self.n_events) - self.n_events

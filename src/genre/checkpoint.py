@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from genre.files import replacing_folder, seal, unseal
 from genre.fitting import Fitter, Phase
+from genre.parallel import placed, team, whole
 from genre.stepping import Stepper
 from genre.textfitting import TextFitter
 
@@ -40,7 +41,7 @@ def weights_of(fitter: Fitter | TextFitter) -> dict[str, Tensor]:
     if fitter.text is not None:
         trained = {name for name, p in fitter.text.named_parameters() if p.requires_grad}
         state |= {f"text.{name}": t for name, t in fitter.text.state_dict().items() if name in trained}
-    return {name: tensor.detach().clone().contiguous() for name, tensor in state.items()}
+    return {name: whole(tensor).detach().clone().contiguous() for name, tensor in state.items()}
 
 
 def set_weights(fitter: Fitter | TextFitter, weights: dict[str, Tensor]) -> None:
@@ -52,6 +53,8 @@ def set_weights(fitter: Fitter | TextFitter, weights: dict[str, Tensor]) -> None
 
 def _load(module: nn.Module, weights: dict[str, Tensor], prefix: str) -> None:
     mine = {name.removeprefix(prefix): t for name, t in weights.items() if name.startswith(prefix)}
+    has = module.state_dict()
+    mine = {name: placed(tensor, has.get(name)) for name, tensor in mine.items()}
     unknown = module.load_state_dict(mine, strict=False).unexpected_keys
     assert not unknown, unknown
 
@@ -64,15 +67,17 @@ def save(
     best: dict[str, Tensor],
     key: str,
 ) -> None:
-    """Write a checkpoint in place of the last one, all or nothing."""
+    """Write a checkpoint in place of the last one, all or nothing; of several workers the first does."""
+    weights, states = weights_of(fitter), {name: stepper.state() for name, stepper in steppers.items()}
+    if not team().leads:
+        return
     with replacing_folder(folder) as aside:
-        save_file(weights_of(fitter), aside / "weights.safetensors")
+        save_file(weights, aside / "weights.safetensors")
         save_file(best, aside / "best.safetensors")
-        facts: dict[str, Any] = {}
-        for name, stepper in steppers.items():
-            tensors, facts[name] = stepper.state()
+        for name, (tensors, _) in states.items():
             save_file(tensors, aside / f"{name}.safetensors")
         save_file(fitter.tuning.state(), aside / "adapter.safetensors")
+        facts = {name: numbers for name, (_, numbers) in states.items()}
         text = json.dumps({"progress": asdict(progress), "steppers": facts})
         (aside / "progress.json").write_text(text, encoding="utf-8")
         seal(aside, FORMAT, key=key)

@@ -8,10 +8,19 @@ from pathlib import Path
 import click
 
 from genre.arguments import STAGES, Commands, config_arguments, do_stage, open_run
+from genre.comparecommand import compare
 from genre.compresscommand import compress
-from genre.errors import GenreError
+from genre.consolecommand import console
+from genre.democommand import demo
+from genre.learncommand import learn
 from genre.profilecommand import profile
+from genre.recommendcommand import recommend
+from genre.refreshcommand import drift, publish, refresh
+from genre.searchcommand import search
+from genre.servecommand import serve
+from genre.storecommand import store
 from genre.textcommand import merge, predict, text
+from genre.workercommand import worker
 
 # Stages, components and rich are imported inside the commands: they bring torch and more, and help must be instant.
 
@@ -140,15 +149,17 @@ def check(config: Path, overrides: tuple[str, ...]) -> None:
       genre check configs/quickstart.yaml
       genre check configs/quickstart.yaml train.lr.rest=1e-2
     """
-    from genre.configfile import read
+    from genre.configfile import open_values, read_space
     from genre.crosschecks import notes
     from genre.display import summarize
 
-    loaded, given = read(config, overrides)
+    found = read_space(config, overrides)
     click.echo(f"{config}: OK")
-    click.echo(summarize(loaded))
-    for note in notes(loaded, given):
+    click.echo(summarize(found.config))
+    for note in notes(found.config, found.given):
         click.echo(f"note: {note}")
+    if found.space:
+        click.echo(f"note: {open_values(found.space)}")
 
 
 @commands.command("list")
@@ -236,57 +247,7 @@ def show(config: Path, overrides: tuple[str, ...]) -> None:
     datacard.show(Dataset.load(opened.path("data")), console(markup=True))
 
 
-@commands.command()
-@click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
-@click.option("--user", metavar="ID", help="A user of the data.")
-@click.option(
-    "--history", metavar="IDS", help="Item ids, oldest first, with commas between: for a person not in the data."
-)
-@click.option("--text", help="What the person says they like; alone, or with a user or a history.")
-@click.option("--k", type=click.IntRange(min=1), default=10, show_default=True, help="Length of the list.")
-@click.option("--json", "as_json", is_flag=True, help="Print the slate as JSON.")
-@click.option("--form", metavar="NAME", help="A form of the language model that 'genre compress' made.")
-def recommend(
-    run_folder: Path,
-    *,
-    user: str | None,
-    history: str | None,
-    text: str | None,
-    k: int,
-    as_json: bool,
-    form: str | None,
-) -> None:
-    """Recommend items with a finished run.
-
-    With their scores, the sources they came from, and what each task predicts.
-
-    \b
-      genre recommend runs/quickstart --user 42
-      genre recommend runs/quickstart --history "50,181,172" --k 5
-      genre recommend runs/quickstart --text "slow science fiction about memory" --json
-    """
-    from genre.display import print_slate, slate_json
-    from genre.types import Query
-
-    if user is None and history is None and not text:
-        raise click.UsageError("say for whom: --user, --history or --text")
-    if user is not None and history is not None:
-        raise click.UsageError("--user and --history exclude each other")
-    from genre.pipeline import Pipeline
-    from genre.run import Run
-
-    if Run.open(run_folder).config.model.formulation.reads == "rows":
-        raise GenreError(
-            f"{run_folder}: model.formulation is text, which answers about texts and recommends nothing; "
-            f"ask it with 'genre predict {run_folder} --text ...'"
-        )
-    pipeline = Pipeline.load(run_folder, form=form)
-    items = None if history is None else tuple(word.strip() for word in history.split(",") if word.strip())
-    slate = pipeline.recommend([Query(user_id=user, history=items, text=text, k=k)])[0]
-    if as_json:
-        click.echo(slate_json(slate, pipeline.data))
-    else:
-        print_slate(slate, pipeline.data)
+commands.add_command(recommend)
 
 
 @commands.command()
@@ -317,5 +278,9 @@ def index(run_folder: Path, *, file: Path | None) -> None:
         print_addition(add(run, file), run_folder)
 
 
-for _command in (profile, predict, text, merge, compress):
+for _command in (compare, profile, search, predict, text, merge, compress, learn, serve, store):
+    commands.add_command(_command)
+for _command in (worker, refresh, publish, drift):
+    commands.add_command(_command)
+for _command in (console, demo):
     commands.add_command(_command)

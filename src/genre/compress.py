@@ -25,8 +25,9 @@ from genre.files import digest, replacing_folder, seal, unseal, write_json, writ
 from genre.formjudges import Judge, RankingJudge, TextJudge
 from genre.forms import Served, runtime_of, size_of
 from genre.formsteps import WHOLE, checked, shape_of_network
-from genre.formtimes import time_of
+from genre.formtimes import BATCH, BATCHES, ROUNDS, SINGLE, times_of
 from genre.model import TrainedModel
+from genre.pairjudge import PairJudge
 from genre.resources import hash_of
 from genre.run import Run
 from genre.states import save_state
@@ -48,9 +49,6 @@ class Compression:
     def __post_init__(self) -> None:
         self.folder = self.run.path("model") / "finetuned"
         reads = self.config.model.formulation.reads
-        if reads == "pairs":
-            why = "model.formulation is cross, whose pairs are not read by a compressed language model yet"
-            raise ConfigError([f"{why}; compress a two_tower or text model"])
         if not self.folder.exists():
             raise RunError(f"{self.folder}: not there; make it with 'genre train {self.run.folder}'")
         if reads == "items" and not self.config.model.text:
@@ -63,7 +61,11 @@ class Compression:
             self.judge = RankingJudge(self.config, self.data, model, self.whole)
         else:
             heads = load_heads(self.folder, self.data, self.whole)
-            self.judge = TextJudge(self.config, self.data, heads, self.whole)
+            self.judge = (
+                PairJudge(self.config, self.run, self.data, heads, self.whole)
+                if reads == "pairs"
+                else TextJudge(self.config, self.data, heads, self.whole)
+            )
         everything = self.judge.texts()
         held = np.random.default_rng([self.config.seed, 9]).random(len(everything)) < HELD_OUT
         held[:1], held[1:2] = False, True
@@ -85,7 +87,12 @@ class Compression:
             else:
                 self.say(f"{number}/{len(forms)} {name}: there already")
             found[name] = known
-        return found
+        return self._timed(found)
+
+    def _timed(self, found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """The forms with the times that they take to read, one beside the other."""
+        times = times_of({name: Served.load(self._target(name)) for name in found}, self.texts)
+        return {name: {**form, **times[name]} for name, form in found.items()}
 
     def estimate(self, forms: dict[str, list[Compressor]]) -> float:
         """Minutes that making and measuring the forms takes at most, from how fast the whole model reads."""
@@ -98,7 +105,8 @@ class Compression:
         # measured too, and read once more to compare with.
         learned = sum(3 * getattr(step, "epochs", 0) for steps in todo for step in steps)
         read = learned * len(self.texts) + (len(todo) + 2) * self.judge.count()
-        return max(1.0, (read * reading + 10 * len(todo)) / 60)
+        timed = ROUNDS * (SINGLE + BATCHES * BATCH) * (len(forms) + 1)
+        return max(1.0, ((read + timed) * reading + 5 * len(todo)) / 60)
 
     def _target(self, name: str) -> Path:
         return self.run.path("compress") / name
@@ -131,7 +139,6 @@ class Compression:
                 "runtime": runtime_of(served.form.runner),
                 "mb": round(mb, 2),
                 "vectors_mb": round(_size(aside / "items.safetensors") / 1e6, 3),
-                **time_of(served, self.texts),
                 "cosine": round(self._likeness(served), 4),
                 "valid": self.judge.losses(served, "valid"),
                 "test": self.judge.losses(served, "test"),

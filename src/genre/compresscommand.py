@@ -9,7 +9,10 @@ import click
 
 from genre.arguments import open_run
 
-TITLE = "losses on test, with 95 % intervals; cosine with the whole model's vectors, on texts not learned from"
+TITLE = (
+    "losses on test, with 95 % intervals; times in turn, medians [least, most] of the turns; cosine with the whole "
+    "model's vectors, on texts not learned from"
+)
 
 
 @click.command()
@@ -62,8 +65,8 @@ def show(result: dict[str, Any]) -> None:
     ):
         table.add_column(column, justify="left" if column in ("form", "runs in") else "right")
     for name, form in result["forms"].items():
-        sizes = (f"{form['mb']:.1f}", f"{form['median_ms']:.2f}", f"{form['p99_ms']:.2f}", f"{form['texts_per_s']:.0f}")
-        sizes += (f"{form['cosine']:.4f}",)
+        times = (_ranged(form, key, digits) for key, digits in (("median_ms", 2), ("p99_ms", 2), ("texts_per_s", 0)))
+        sizes = (f"{form['mb']:.1f}", *times, f"{form['cosine']:.4f}")
         table.add_row(name, form["runtime"], *sizes, *(_loss(form["test"].get(key)) for key in measures))
     console().print(table)
     if "budget" not in result:
@@ -73,6 +76,12 @@ def show(result: dict[str, Any]) -> None:
             click.echo(f"{name} does not keep to the budget: {'; '.join(why)} (on validation)")
     chosen = result["chosen"]
     click.echo(f"chosen on validation: {chosen}" if chosen else "no form keeps to the budget")
+
+
+def _ranged(form: dict[str, Any], key: str, digits: int) -> str:
+    """A median of several turns, with the least and the most of them."""
+    low, high = form["ranges"][key]
+    return f"{form[key]:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def _loss(found: dict[str, Any] | None) -> str:

@@ -83,7 +83,7 @@ class CompressedModel(TrainedModel):
 
 @dataclass
 class CompressedTexts(TrainedTexts):
-    """A `text` model that reads texts by a compressed language model; that is its ``loaded``, its ``text`` is none."""
+    """A `text` or `cross` model that reads by a compressed language model; that is its ``loaded``, ``text`` is none."""
 
     @classmethod
     def of(cls, model: Any, form: Served) -> CompressedTexts:

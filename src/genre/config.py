@@ -13,19 +13,26 @@ from genre.balancers import Balancer
 from genre.component import Slot
 from genre.compressors import Compressor
 from genre.datasets import Reader
+from genre.executors import Executor
 from genre.features import Feature
 from genre.filters import Filter
 from genre.formulations import Formulation
 from genre.heads import Head
 from genre.indexes import VectorIndex
+from genre.learnsection import LearnSection
 from genre.metrics import Metric
 from genre.optimizers import Optimizer
 from genre.perturbations import Perturbation
+from genre.refreshsection import RefreshSection
+from genre.rerankers import ListReranker
 from genre.scorers import Scorer
+from genre.searchsection import SearchSection
 from genre.sections import Dropout, Share, section, slot
+from genre.servesection import ServeSection
 from genre.sources import Source
 from genre.splits import Split
 from genre.towers import Towers
+from genre.trackers import Tracker
 from genre.users import UserEncoder
 
 
@@ -147,6 +154,10 @@ class TrainSection:
     """When to stop."""
     token_budget: Annotated[int, Field(ge=256)] = 8192
     """Most tokens that go through the language model at a time; larger is faster until the cache or memory is full."""
+    graph_tokens: NonNegativeInt = 32768
+    """Most tokens of a round, with padding, whose inner values `two_tower` keeps for the gradient's way back; the
+    layers of a larger round are computed twice. Larger saves up to a quarter of their time and takes about 50 kB a
+    token for two layers of MiniLM; 0 keeps none, as `checkpointing` does."""
     threads: PositiveInt | Literal["auto"] = "auto"
     """Processor threads that compute; auto tries for two seconds which number multiplies this model's matrices fastest,
     once a machine (the cache folder's threads.json keeps it), and leaves alone what OMP_NUM_THREADS says; while other
@@ -199,6 +210,9 @@ class PipelineSection:
     """How sources that score by vectors (`model`, `content_knn`) find their best: by asking all items, or an index."""
     rerank: RerankSection | None = None
     """Reading the top again, for ``model.formulation: cross``; none leaves the scorer's order."""
+    rerankers: list[Annotated[ListReranker, Slot("rerankers")]] = slot("rerankers", [])
+    """What then arranges the list for more than its scores, one after another: variety, quotas, exposure, rules. They
+    are part of what is evaluated; nothing is fitted anew when they change."""
 
 
 BASELINES = ["popular", "recent", "item_knn", "ease", "ials", "transitions", "content_knn"]
@@ -269,3 +283,15 @@ class Config:
     """Measuring."""
     compress: CompressSection = field(default_factory=CompressSection)
     """Making the language model smaller."""
+    learn: LearnSection = field(default_factory=LearnSection)
+    """Exploring, judging policies from logs, and learning from them."""
+    serve: ServeSection = field(default_factory=ServeSection)
+    """Answering over HTTP."""
+    refresh: RefreshSection = field(default_factory=RefreshSection)
+    """Making the next model from this one and what people did since."""
+    search: SearchSection = field(default_factory=SearchSection)
+    """Trying values for what is left open by ``{search: ...}``."""
+    track: list[Annotated[Tracker, Slot("trackers")]] = slot("trackers", ["tensorboard"])
+    """Where learning curves and results are sent, besides the run folder."""
+    executor: Annotated[Executor, Slot("executors")] = slot("executors", "local")
+    """Where training and evaluation are done, and by how many workers; no part of what they make."""

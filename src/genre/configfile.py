@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import MISSING, fields, is_dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -16,6 +16,7 @@ from genre.crosschecks import contradictions
 from genre.errors import ConfigError
 from genre.modelchecks import Given
 from genre.settings import plain
+from genre.space import Drawn, Interval, Space, drawn_document, drawn_path, facts_of, space_of
 from genre.yamlfile import Document, KeyPath
 
 EXPECTED = re.compile(r"^Input should be")
@@ -31,6 +32,92 @@ def load(path: Path | str, overrides: Sequence[str] = ()) -> Config:
 
 def read(path: Path | str, overrides: Sequence[str] = ()) -> tuple[Config, Given]:
     """The same, and which settings are said there rather than left to their default."""
+    found = read_space(path, overrides)
+    return found.config, found.given
+
+
+@dataclass(frozen=True)
+class Searched:
+    """A file in which values may be searched for."""
+
+    config: Config
+    """With the first value to try in the place of each search."""
+    given: Given
+    space: Space
+
+
+def read_space(path: Path | str, overrides: Sequence[str] = ()) -> Searched:
+    """The configuration and the space that a file spans, each choice and the ends of each interval checked.
+
+    Raises `ConfigError` with a line for every mistake.
+    """
+    document = _document(path, overrides)
+    space = space_of(document)
+    config, given, problems = None, document.places.__contains__, list(document.problems)
+    bare = _defaulted(space) if space and not problems else space
+    for drawn in bare.variants():
+        one = drawn_document(document, drawn)
+        made = _validated(one, [drawn_path(at) for at in bare.broken])
+        if config is None:
+            config, given = made, one.places.__contains__
+        problems += [problem for problem in one.problems if problem not in problems]
+    document.problems = problems
+    if config is not None and bare and (why := _unsearchable(config, bare)):
+        document.report(("search", "searcher"), why)
+    if config is None or document.problems:
+        raise ConfigError(document.sorted_problems())
+    return Searched(config, given, bare)
+
+
+def _unsearchable(config: Config, space: Space) -> str | None:
+    """Why the searcher cannot search the space; None if it can."""
+    return config.search.searcher.unfit(facts_of(space, max(1, len(config.search.objectives))))
+
+
+def open_values(space: Space) -> str:
+    """What a file leaves open, and what a run without a search takes, in a line."""
+    said = [f"{name} {value}" for name, value in space.of({}).chosen.items()]
+    return f"values are left open; a run takes {', '.join(said)}, and 'genre search' tries others"
+
+
+def config_of(drawn: Drawn) -> Config:
+    """The configuration of a drawn document. Raises `ConfigError` where values do not go together."""
+    document = Document("trial", drawn.values, dict.fromkeys(drawn.sources, "trial"))
+    config = _validated(document)
+    if config is None or document.problems:
+        raise ConfigError(document.problems)
+    return config
+
+
+def _defaulted(space: Space) -> Space:
+    """The space with intervals beginning at what the package ships, where that lies inside."""
+    shipped: dict[str, Any] = {}
+    for one in space.parameters.values():
+        if isinstance(one, Interval) and one.default is None:
+            drawn = space.of(dict(one.needs))
+            path = next(path for path, at in drawn.sources.items() if at == one.at)
+            try:
+                config = TypeAdapter(Config).validate_python(_pruned(drawn.values, path))
+            except ValidationError:
+                continue
+            shipped[one.name] = _at(TypeAdapter(Config).dump_python(config, mode="json"), path)
+    return space.with_defaults(shipped)
+
+
+def _at(value: Any, path: KeyPath) -> Any:
+    """What stands at ``path`` of plain data; None where nothing does."""
+    for step in path:
+        if isinstance(value, dict):
+            value = value.get(step)
+        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+            value = value[step]
+        else:
+            return None
+    return value
+
+
+def _document(path: Path | str, overrides: Sequence[str]) -> Document:
+    """The file with the overrides put in. Raises `ConfigError` where it is no mapping of sections."""
     document = Document.read(Path(path))
     for text in overrides:
         document.override(text, default_at, expand)
@@ -42,21 +129,19 @@ def read(path: Path | str, overrides: Sequence[str] = ()) -> tuple[Config, Given
                 f"{path}:1: expected sections such as data: and model:, got {_short(document.values)}"
             )
         raise ConfigError(document.sorted_problems())
-    config = _validated(document)
-    if config is None or document.problems:
-        raise ConfigError(document.sorted_problems())
-    return config, document.places.__contains__
+    return document
 
 
-def _validated(document: Document) -> Config | None:
-    """The configuration, or None; its mistakes go to the document's problems."""
+def _validated(document: Document, told: Collection[KeyPath] = ()) -> Config | None:
+    """The configuration, or None; its mistakes go to the document's problems, but for those at places ``told`` of."""
     adapter, wrong = TypeAdapter(Config), list[KeyPath]()
     try:
         config = adapter.validate_python(document.values)
     except ValidationError as error:
         config = None
         for at, what in flatten(error.errors(), (), None):
-            document.report(at, what)
+            if at not in told:
+                document.report(at, what)
             wrong.append(at)
     # What contradicts each other is told in the same breath, so it is looked for in what is left without the mistakes.
     rest = config or _without(document.values, wrong)

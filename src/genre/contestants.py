@@ -22,6 +22,7 @@ WHAT = {
     "genre": "the whole pipeline: sources, filters, scorer, and where it is set the top read again",
     "genre_before": "the same pipeline with the model as it was before its language model was fine-tuned",
     "retrieved": "the same pipeline without reading its top again",
+    "unarranged": "the same pipeline without its rerankers",
     "model": "the fine-tuned model alone",
     "model_before": "the model before its language model was fine-tuned; all else was trained",
     "pretrained": "the language model as it came: items near in meaning to the history, nothing trained",
@@ -67,6 +68,7 @@ class Contestants:
             1
             + self._has_before()
             + (self.pipeline.reranker is not None)
+            + bool(self.pipeline.rerankers)
             + len(self._rankers())
             + 1
             + len(self.config.evaluate.baselines)
@@ -79,6 +81,8 @@ class Contestants:
             yield "genre_before", of_pipeline(Pipeline.load(self.run.folder, "before", added=False))
         if self.pipeline.reranker is not None:
             yield "retrieved", of_pipeline(replace(self.pipeline, reranker=None))
+        if self.pipeline.rerankers:
+            yield "unarranged", of_pipeline(replace(self.pipeline, rerankers={}))
         for name, model in self._rankers().items():
             yield name, lambda cases, model=model: model.score_next(cases.histories)
         past = self.log.parts("train", "valid")

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
-from genre import modelchecks
+from genre import executorchecks, modelchecks
 from genre.budgets import Budget
 from genre.component import Slot, name_of, names, suggest
 from genre.config import LABEL_METRICS, Config
@@ -16,6 +16,7 @@ from genre.errors import ConfigError
 from genre.formsteps import WHOLE, checked
 from genre.metrics import Metric
 from genre.modelchecks import Check, Finding, Given, formulation_of
+from genre.searchsection import COSTS, PIPELINE
 from genre.yamlfile import KeyPath, dotted
 
 HEAD_NAME = re.compile(r"[A-Za-z_]\w*")
@@ -35,7 +36,7 @@ def _touches(a: KeyPath, b: KeyPath) -> bool:
 
 BARE: list[KeyPath] = [("model", name) for name in ("user", "ids", "id_dropout", "max_history")]
 BARE += [("train", "steps_per_round")]
-NO_SLATES: list[KeyPath] = [("pipeline", name) for name in ("sources", "filters", "features", "scorer")]
+NO_SLATES: list[KeyPath] = [("pipeline", name) for name in ("sources", "filters", "features", "scorer", "rerankers")]
 NO_SLATES += [("evaluate", "baselines"), ("evaluate", "candidates")]
 IDLE: dict[str, list[KeyPath]] = {"items": [], "rows": [*BARE, *NO_SLATES], "pairs": BARE}
 """Settings that a formulation has no use for, by what it reads."""
@@ -172,6 +173,14 @@ def _features(config: Config, given: Given) -> Iterator[Finding]:
             yield ("pipeline", "features", i, "vectors"), what
 
 
+def _rerankers(config: Config, given: Given) -> Iterator[Finding]:
+    has_vectors = config.model.formulation.reads == "items"
+    for i, one in enumerate(config.pipeline.rerankers):
+        if getattr(one, "vectors", None) == "finetuned" and not has_vectors:
+            what = f"finetuned needs model.formulation: two_tower, and it is {formulation_of(config)}"
+            yield ("pipeline", "rerankers", i, "vectors"), what
+
+
 def _impressions(config: Config, given: Given) -> Iterator[Finding]:
     if config.evaluate.candidates == "impression" and name_of(config.data.split) != "impressions":
         what = f"'impression' needs data.split: impressions, and it is {name_of(config.data.split)}"
@@ -202,16 +211,37 @@ def _budget(config: Config, given: Given) -> Iterator[Finding]:
             yield ("compress", "budget"), str(error).removeprefix("budget: ")
 
 
+def _objectives(config: Config, given: Given) -> Iterator[Finding]:
+    """Objectives of a search that nothing measures, and a pruner that would have nothing to judge by."""
+    objectives, metric = config.search.objectives, config.train.early_stopping.metric
+    if not given(("search",)):
+        return
+    for i, name in enumerate(objectives):
+        at = ("search", "objectives", i)
+        if objectives.index(name) < i:
+            yield at, "given twice"
+        elif name == PIPELINE and config.model.formulation.reads == "rows":
+            yield at, "model.formulation is text, which has no pipeline; name a measure of a head, such as stars.rmse"
+        elif name not in (*COSTS, PIPELINE) and (why := unmeasurable(config, name)):
+            yield at, f"{why}; or one of {', '.join((*COSTS, PIPELINE))}"
+    if given(("search", "pruner")) and name_of(config.search.pruner) != "none" and objectives not in ([], [metric]):
+        mend = f"set train.early_stopping.metric: {objectives[0]}" if len(objectives) == 1 else "take none"
+        yield ("search", "pruner"), f"judges by what training watches, {metric}, as the one objective; {mend}"
+
+
 CHECKS: dict[Check, list[KeyPath]] = {
+    _objectives: [("search",), ("train", "early_stopping"), ("model", "heads"), ("model", "formulation")],
     _early_stopping: [("train", "early_stopping"), ("model", "heads"), ("model", "formulation")],
     _metrics: [("evaluate", "metrics"), ("model", "heads"), ("model", "formulation")],
     _head_names: [],
     _weights: [("pipeline", "sources"), ("pipeline", "scorer")],
     _sources: [("pipeline", "sources"), ("model", "formulation")],
     _features: [("pipeline", "features"), ("model", "formulation")],
+    _rerankers: [("pipeline", "rerankers"), ("model", "formulation")],
     _impressions: [("evaluate", "candidates"), ("data", "split")],
     _forms: [("compress", "forms"), ("model", "backbone")],
     _budget: [("compress", "budget")],
     **modelchecks.CHECKS,
+    **executorchecks.CHECKS,
 }
 """Each check, with the settings it reads."""

@@ -1,24 +1,35 @@
-"""Learning curves: a Parquet table and TensorBoard events."""
+"""Learning curves: a Parquet table, the terminal, and what else follows the training."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from genre.files import replacing
+from genre.parallel import team
+from genre.trackers import Session
+
+Watch = Callable[[int, dict[str, Any]], None]
+"""Hears the number and the row of each epoch that is done; what it raises ends the training."""
+PRINTED = ("loss/", "valid/")
 
 
 class Curves:
-    """Writes one row an epoch to ``curves.parquet``, to ``tensorboard/`` and to the terminal."""
+    """Writes one row an epoch to ``curves.parquet`` and to the terminal, and hands it to trackers."""
 
-    def __init__(self, folder: Path, rows: list[dict[str, Any]]) -> None:
-        from tensorboardX import SummaryWriter
-
+    def __init__(
+        self,
+        folder: Path,
+        rows: list[dict[str, Any]],
+        sessions: Sequence[Session] = (),
+        watch: Watch | None = None,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path, self.rows = folder / "curves.parquet", rows
-        # Events of epochs that are trained again after a kill are purged by their step.
-        self.events = SummaryWriter(str(folder / "tensorboard"), purge_step=len(rows) + 1)
+        self.sessions, self.watch = sessions, watch
 
     def __enter__(self) -> Curves:
         return self
@@ -26,7 +37,8 @@ class Curves:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.events.close()
+        for session in self.sessions:
+            session.finish(None)
 
     def add(self, row: dict[str, Any]) -> None:
         """Keep one epoch's numbers."""
@@ -34,13 +46,17 @@ class Curves:
         import pyarrow.parquet as pq
 
         self.rows.append(row)
+        if not team().leads:
+            return
         step = len(self.rows)
-        for name, value in row.items():
-            if isinstance(value, float) and name != "seconds":
-                self.events.add_scalar(name, value, step)
         columns = list(dict.fromkeys(name for one in self.rows for name in one))
         table = pa.table({"step": list(range(1, step + 1)), **{c: [one.get(c) for one in self.rows] for c in columns}})
         with replacing(self.path) as aside:
             pq.write_table(table, aside)
-        numbers = "  ".join(f"{name} {value:.4f}" for name, value in row.items() if "/" in name)
+        numbers = "  ".join(f"{name} {value:.4f}" for name, value in row.items() if name.startswith(PRINTED))
         print(f"{row['phase']} {row['epoch']:3d}  {row['seconds']:7.1f} s  {numbers}", flush=True)
+        sent = {name: float(value) for name, value in row.items() if "/" in name and math.isfinite(value)}
+        for session in self.sessions:
+            session.log(step, sent)
+        if self.watch is not None:
+            self.watch(step, row)

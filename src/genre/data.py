@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from genre.clock import times
-from genre.errors import DataError
+from genre.clock import timed, times
+from genre.errors import RunError
 from genre.files import replacing_folder, seal, unseal
+from genre.logcolumns import categorical, codes_of, numbers_of, numeric, rows_of
+from genre.mapping import map_array, picked, save_array
 from genre.types import Floats, Ints
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Version of the prepared folder's layout; a folder of another version is refused."""
+LOG_FORMAT = 1
+"""Version of the layout of the log's arrays in it."""
 
 PARTS = ("train", "valid", "test")
 UNUSED = -1
@@ -30,9 +34,9 @@ SKIP = "skip"
 """Action of an item that was shown and passed over: a label for the heads, never part of a history."""
 
 INTERACTION_COLUMNS = ("user_id", "item_id", "action", "value", "timestamp", "impression_id", "position", "propensity")
-MOST_WORDS = 1000
-"""A column of the interactions with more distinct words than this holds texts, not categories."""
 TABLES = ("interactions", "items", "users", "rejected")
+COLUMNS = ("user", "item", "action", "value", "time", "impression", "part")
+"""The arrays that every log has."""
 
 
 @dataclass(frozen=True)
@@ -49,28 +53,60 @@ class Dataset:
     """Counts, split protocol, licence, source, content hash."""
 
     def save(self, folder: Path) -> None:
-        """Write the tables as Parquet with a manifest that holds their hashes, all or nothing."""
+        """Write the tables as Parquet with a manifest that holds their hashes, all or nothing.
+
+        Beside them lies the log as arrays, to be mapped into memory; the content hash is of the tables alone.
+        """
         import pyarrow.parquet as pq
 
         with replacing_folder(folder) as aside:
             for name in TABLES:
                 pq.write_table(getattr(self, name), aside / f"{name}.parquet", compression="zstd")
             self.manifest.update(seal(aside, FORMAT, **self.manifest))
+            Log.of(self).save(aside / "log", self.hash)
 
     @classmethod
     @times("read data", whole=True)
     def load(cls, folder: Path) -> Dataset:
-        """Read a prepared folder. Raises `RunError` where it is missing, of another version, or changed since."""
-        import pyarrow.parquet as pq
+        """Open a prepared folder, whose tables are read when they are first asked for.
+
+        Raises `RunError` where it is missing, of another version, or changed since.
+        """
+        import pyarrow as pa
 
         manifest = unseal(folder, FORMAT, "genre prepare")
-        tables = {name: pq.read_table(folder / f"{name}.parquet") for name in TABLES}
-        return cls(manifest=manifest, **tables)
+        # An open file stays what it was, should the folder be replaced before it is read.
+        files = {name: pa.memory_map(str(folder / f"{name}.parquet")) for name in TABLES}
+        log = Log.mapped(folder / "log", manifest["hash"]) if (folder / "log").exists() else None
+        return Opened.of(manifest, files, log)
 
     @property
     def hash(self) -> str:
         """Content hash: equal for equal tables."""
         return self.manifest["hash"]
+
+
+class Opened(Dataset):
+    """A dataset on disk: a table is read when it is first asked for, and the log is mapped."""
+
+    log: Log | None
+
+    @classmethod
+    def of(cls, manifest: dict[str, Any], files: dict[str, pa.MemoryMappedFile], log: Log | None) -> Opened:
+        """From open files of tables, and the log where it lies beside them."""
+        made = object.__new__(cls)
+        made.__dict__.update(manifest=manifest, files=files, log=log)
+        return made
+
+    def __getattr__(self, name: str) -> pa.Table:
+        """A table that was not asked for before."""
+        import pyarrow.parquet as pq
+
+        if name not in self.__dict__.get("files", {}):
+            raise AttributeError(name)
+        with timed("read data", whole=True):
+            self.__dict__[name] = pq.read_table(self.__dict__["files"][name])
+        return self.__dict__[name]
 
 
 @dataclass(frozen=True)
@@ -107,43 +143,71 @@ class Log:
     columns: dict[str, Floats] = field(default_factory=dict)
     """Further numeric columns of the interactions, by name; NaN where missing."""
     words: dict[str, Words] = field(default_factory=dict)
-    """Further columns of words, by name; those of more than `MOST_WORDS` distinct ones are text and left out."""
+    """Further columns of words, by name; those of too many distinct ones are text and left out."""
 
     @classmethod
     @times("read data", whole=True)
     def of(cls, data: Dataset) -> Log:
-        """The interactions of ``data`` as arrays."""
+        """The interactions of ``data`` as arrays, mapped where they lie beside it."""
+        if (stored := getattr(data, "log", None)) is not None:
+            return stored
         table = data.interactions
-        action, actions = _codes(table["action"])
-        impression, _ = _codes(table["impression_id"])
+        action, actions = codes_of(table["action"])
+        impression, _ = codes_of(table["impression_id"])
         known = {*INTERACTION_COLUMNS, "part"}
         further = {name: table[name] for name in table.column_names if name not in known}
-        part, parts = _codes(table["part"])
+        part, parts = codes_of(table["part"])
         order = np.array([PARTS.index(name) for name in parts] + [UNUSED], dtype=np.int8)
         return cls(
-            user=_rows(table["user_id"], data.users["user_id"]),
-            item=_rows(table["item_id"], data.items["item_id"]),
+            user=rows_of(table["user_id"], data.users["user_id"]),
+            item=rows_of(table["item_id"], data.items["item_id"]),
             action=action,
-            value=_numbers(table["value"]),
+            value=numbers_of(table["value"]),
             time=table["timestamp"].to_numpy(zero_copy_only=False).astype(np.float64),
             impression=impression,
             part=order[part],
             n_users=data.users.num_rows,
             n_items=data.items.num_rows,
             actions=actions,
-            columns={name: _numbers(column) for name, column in further.items() if _numeric(column)},
-            words={name: Words(*_codes(column)) for name, column in further.items() if _categorical(column)},
+            columns={name: numbers_of(column) for name, column in further.items() if numeric(column)},
+            words={name: Words(*codes_of(column)) for name, column in further.items() if categorical(column)},
         )
+
+    def save(self, folder: Path, data_hash: str) -> None:
+        """Write the arrays into a new folder, with a manifest that holds their hashes and that of the dataset."""
+        folder.mkdir()
+        for name in COLUMNS:
+            save_array(folder / f"{name}.npy", getattr(self, name))
+        for number, column in enumerate(self.columns.values()):
+            save_array(folder / f"column-{number}.npy", column)
+        for number, column in enumerate(self.words.values()):
+            save_array(folder / f"words-{number}.npy", column.code)
+        facts = {"n_users": self.n_users, "n_items": self.n_items, "actions": self.actions}
+        words = {name: column.words for name, column in self.words.items()}
+        seal(folder, LOG_FORMAT, data=data_hash, facts=facts, columns=list(self.columns), words=words)
+
+    @classmethod
+    def mapped(cls, folder: Path, data_hash: str) -> Log:
+        """What `save` wrote, mapped into memory. Raises `RunError` where it is damaged or of another dataset."""
+        manifest = unseal(folder, LOG_FORMAT, "genre prepare")
+        if manifest["data"] != data_hash:
+            raise RunError(f"{folder}: is of other interactions than those beside it; run 'genre prepare' again")
+        facts = manifest["facts"] | {"actions": tuple(manifest["facts"]["actions"])}
+        arrays = {name: map_array(folder / f"{name}.npy") for name in COLUMNS}
+        named = enumerate(manifest["columns"])
+        columns = {name: map_array(folder / f"column-{number}.npy") for number, name in named}
+        spoken = enumerate(manifest["words"].items())
+        words = {name: Words(map_array(folder / f"words-{n}.npy"), tuple(said)) for n, (name, said) in spoken}
+        return cls(**arrays, **facts, columns=columns, words=words)
 
     def __len__(self) -> int:
         return len(self.user)
 
     def where(self, mask: NDArray[np.bool_]) -> Log:
         """The rows where ``mask`` is true."""
-        names = ("user", "item", "action", "value", "time", "impression", "part")
-        arrays = {name: getattr(self, name)[mask] for name in names}
-        columns = {name: column[mask] for name, column in self.columns.items()}
-        words = {name: replace(column, code=column.code[mask]) for name, column in self.words.items()}
+        arrays = {name: picked(getattr(self, name), mask) for name in COLUMNS}
+        columns = {name: picked(column, mask) for name, column in self.columns.items()}
+        words = {name: replace(column, code=picked(column.code, mask)) for name, column in self.words.items()}
         return replace(self, **arrays, columns=columns, words=words)
 
     def parts(self, *names: str) -> Log:
@@ -248,7 +312,8 @@ class Histories:
         offsets = _offsets(lengths)
         at = events[np.repeat(first - offsets[:-1], lengths) + np.arange(offsets[-1])]
         asked, nothing_said = log.user[rows], (None,) * len(rows)
-        return cls(offsets, log.item[at], log.value[at], log.action[at], nothing_said, asked, log.time[at])
+        item, value, action, time = (picked(array, at) for array in (log.item, log.value, log.action, log.time))
+        return cls(offsets, item, value, action, nothing_said, asked, time)
 
     @classmethod
     def of_items(cls, lists: Sequence[Sequence[int]], texts: Sequence[str | None] | None = None) -> Histories:
@@ -313,12 +378,12 @@ class Histories:
         """Some events of some people."""
         return Histories(
             offsets,
-            self.item[at],
-            self.value[at],
-            self.action[at],
+            picked(self.item, at),
+            picked(self.value, at),
+            picked(self.action, at),
             tuple(self.texts[i] for i in rows),
             None if self.user is None else self.user[rows],
-            None if self.time is None else self.time[at],
+            None if self.time is None else picked(self.time, at),
         )
 
     def matrix(self, n_items: int) -> sparse.csr_matrix:
@@ -332,50 +397,3 @@ class Histories:
 
 def _offsets(counts: NDArray[Any]) -> NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-
-
-def _numeric(column: pa.ChunkedArray) -> bool:
-    import pyarrow as pa
-
-    return pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_boolean(column.type)
-
-
-def _categorical(column: pa.ChunkedArray) -> bool:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-        return False
-    # A look at the beginning tells most texts, so that they are not all read.
-    counts = (pc.count_distinct(rows).as_py() for rows in (column.slice(0, 10 * MOST_WORDS), column))  # pyright: ignore[reportAttributeAccessIssue]
-    return all(count <= MOST_WORDS for count in counts)
-
-
-def _numbers(column: pa.ChunkedArray) -> Floats:
-    import pyarrow as pa
-
-    return column.cast(pa.float32()).to_numpy(zero_copy_only=False).astype(np.float32)
-
-
-def _codes(column: pa.ChunkedArray) -> tuple[Ints, tuple[str, ...]]:
-    """Numbers for the words of a column, in sorted order of the words; -1 for null."""
-    words = sorted(word for word in column.unique().to_pylist() if word is not None)
-    return _lookup(column, words), tuple(words)
-
-
-def _rows(column: pa.ChunkedArray, ids: pa.ChunkedArray) -> Ints:
-    rows = _lookup(column, ids.to_pylist())
-    if (rows < 0).any():
-        missing = column[int(np.argmin(rows))].as_py()
-        raise DataError(f"id '{missing}' is in the interactions but not in its own table")
-    return rows
-
-
-def _lookup(column: pa.ChunkedArray, words: Sequence[str]) -> Ints:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    table = pc.SetLookupOptions(value_set=pa.array(words, type=column.type))
-    return (
-        pc.fill_null(pc.call_function("index_in", [column], table), -1).to_numpy(zero_copy_only=False).astype(np.int32)
-    )

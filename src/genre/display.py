@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from genre.data import Dataset
 from genre.errors import GenreError, RunError
 from genre.run import Run
 from genre.settings import doc, settings, summary
-from genre.types import Slate
+from genre.types import Explanation, Slate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,6 +41,8 @@ def summarize(config: Config) -> str:
     pipeline = f"{_names(config.pipeline.sources)} -> {name_of(config.pipeline.scorer)}"
     if config.pipeline.rerank is not None:
         pipeline += f" -> the best {config.pipeline.rerank.top} read again"
+    if config.pipeline.rerankers:
+        pipeline += f" -> {_names(config.pipeline.rerankers)}"
     lines = {
         "data": f"{name_of(config.data.reader)}, split {name_of(config.data.split)}",
         "model": f"{name_of(model.formulation)}: {text}; tasks {heads}",
@@ -98,7 +100,7 @@ def _gains(results: dict[str, Any]) -> Iterator[str]:
 
 
 def _task_table(systems: dict[str, dict[str, Any]], head: str, names: list[str]) -> Table:
-    table = _table(f"{head}: value with its 95 % interval", "system", *names)
+    table = table_of(f"{head}: value with its 95 % interval", "system", *names)
     for system, values in systems.items():
         cells = [_cell(values.get(name)) for name in names]
         if any(cells):
@@ -116,7 +118,7 @@ def _cell(measured: dict[str, Any] | None) -> str:
 def print_slate(slate: Slate, data: Dataset) -> None:
     """A slate as a table, then what was left out and skipped."""
     heads = list(dict.fromkeys(head for item in slate.items for head in item.predictions))
-    table = _table("", "", "item", "title", "score", "rank in each source", *heads)
+    table = table_of("", "", "item", "title", "score", "rank in each source", *heads)
     titles = _titles(slate, data)
     for place, item in enumerate(slate.items, 1):
         sources = ", ".join(f"{name} {rank}" for name, rank in sorted(item.sources.items(), key=lambda one: one[1]))
@@ -127,13 +129,21 @@ def print_slate(slate: Slate, data: Dataset) -> None:
     for name, count in slate.removed.items():
         click.echo(f"left out by {name}: {count}")
     for name, why in slate.skipped.items():
-        click.echo(f"source {name} gave nothing: {why}")
+        click.echo(f"{'' if name.startswith('heads.') else 'source '}{name} gave nothing: {why}")
+    for name, moved in slate.moved.items():
+        if moved:
+            up = ", ".join(f"{titles[item]} {by:+d}" for item, by in moved.items())
+            click.echo(f"{name} moved, places up: {up}")
+    for name, unmet in slate.unmet.items():
+        click.echo(f"{name} could not keep: {'; '.join(unmet)}")
 
 
-def slate_json(slate: Slate, data: Dataset) -> str:
-    """A slate as JSON, with titles."""
+def slate_json(slate: Slate, data: Dataset, reasons: Sequence[Explanation] | None = None) -> str:
+    """A slate as JSON, with titles, and the explanation of each item where there are ``reasons``."""
     titles = _titles(slate, data)
     items = [{**asdict(item), "title": titles[item.item_id]} for item in slate.items]
+    if reasons is not None:
+        items = [{**item, "explanation": asdict(one)} for item, one in zip(items, reasons, strict=True)]
     return json.dumps({**asdict(slate), "items": items}, indent=1, ensure_ascii=False)
 
 
@@ -159,7 +169,7 @@ def print_index(run: Run) -> None:
     n = 0 if index is None else index.items.num_rows
     click.echo(f"{run.folder}: {data.items.num_rows} items in the catalogue, {n} added")
     if index is not None:
-        table = _table("", "item", "title")
+        table = table_of("", "item", "title")
         rows = index.items.select(["item_id", "title"]).slice(0, MOST_ROWS).to_pylist()
         for row in rows:
             table.add_row(row["item_id"], row["title"] or "")
@@ -171,7 +181,7 @@ def print_index(run: Run) -> None:
 def print_answers(answers: list[dict[str, Any]]) -> None:
     """What the heads of a text model say, a row a text."""
     heads = list(dict.fromkeys(head for answer in answers for head in answer["heads"]))
-    table = _table("", "text", *heads)
+    table = table_of("", "text", *heads)
     for answer in answers:
         table.add_row(answer["text"], *(_said(answer["heads"][head]) for head in heads))
     console().print(table)
@@ -233,7 +243,8 @@ def console(markup: bool = False) -> Console:
     return made if made.is_terminal else Console(highlight=False, markup=markup, width=160, no_color=True)
 
 
-def _table(title: str, *columns: str) -> Table:
+def table_of(title: str, *columns: str) -> Table:
+    """A plain table, its cells broken where they are too wide."""
     from rich import box
     from rich.table import Table
 

@@ -19,10 +19,13 @@ from genre.comparisons import Measured, Resamples, best_by_validation, compare, 
 from genre.component import describe
 from genre.config import Config
 from genre.contestants import WHAT, Contestants
-from genre.data import Dataset
+from genre.data import Dataset, Histories
+from genre.errors import GenreError
 from genre.examples import examples
+from genre.explaining import explain_items
 from genre.files import digest, replacing_folder, seal, write_json
 from genre.metrics import Metric, Ranking
+from genre.parallel import team
 from genre.progress import progress
 from genre.resources import hash_of, model_hash
 from genre.run import Run
@@ -32,6 +35,7 @@ from genre.systems import Catalogue, longest_list, measure, metric_named, rank_c
 from genre.taskmeasures import cost, directions_of, measures_of_task, paired
 from genre.tasks import Task, reliability
 from genre.textevaluation import TextEvaluation
+from genre.tracking import tell_result
 from genre.tuning import CRITERION
 
 FORMAT = 1
@@ -40,6 +44,8 @@ FORMAT = 1
 TIES = "an item scored as high as a relevant one stands above it"
 SLICED = ("ndcg@10", "recall@10")
 """The metrics that slices show."""
+MOST_LEFT_OUT = 20
+"""Latest events that an example's reason is sought among: a `cross` model reads the top anew without each."""
 MOST_READ = 20_000
 """Pairs that the curve of few events may have a `cross` model read: each costs a pass of the language model."""
 
@@ -53,11 +59,36 @@ def evaluate(config: Config, run: Run) -> None:
     section = TypeAdapter(Config).dump_python(config, mode="json")["evaluate"]
     inputs = {"data": data.hash, "model": model_hash(run), "evaluate": section, "seed": config.seed}
     if config.model.formulation.reads == "rows":
-        run.do("evaluate", inputs, lambda folder: TextEvaluation(config, run, data).write(folder, FORMAT))
+        if run.do("evaluate", inputs, lambda folder: _measured(config, run, data, folder)):
+            tell_result(config, run)
         return
     rank_manifest = json.loads((run.path("rank") / "manifest.json").read_text(encoding="utf-8"))
     inputs["rank"] = digest(rank_manifest)
-    run.do("evaluate", inputs, lambda folder: Evaluation(config, run, data).write(folder))
+    if config.pipeline.rerankers:
+        inputs["rerankers"] = [describe(one) for one in config.pipeline.rerankers]
+    if run.do("evaluate", inputs, lambda folder: _measured(config, run, data, folder)):
+        tell_result(config, run)
+
+
+def _measured(config: Config, run: Run, data: Dataset, folder: Path) -> None:
+    """Measure, here or by several workers, who answer for a part of the test each."""
+    if config.executor.here:
+        _measure(config, run, data, folder)
+    else:
+        config.executor.run(evaluate_in_team, config, run.folder.absolute(), folder.absolute())
+
+
+def evaluate_in_team(config: Config, run: Path, folder: Path) -> None:
+    """What each of several workers does."""
+    found = Run(run, config)
+    _measure(config, found, Dataset.load(found.path("data")), folder)
+
+
+def _measure(config: Config, run: Run, data: Dataset, folder: Path) -> None:
+    if config.model.formulation.reads == "rows":
+        TextEvaluation(config, run, data).write(folder, FORMAT)
+    else:
+        Evaluation(config, run, data).write(folder)
 
 
 @dataclass
@@ -91,6 +122,8 @@ class Evaluation:
         result = self._result(tasks)
         curve = {"shot_curve_seconds": round(self.curve.seconds, 2)}
         result["cost"] = cost(self.run, time.perf_counter() - started, self.seconds) | curve
+        if not team().leads:
+            return
         with replacing_folder(folder) as aside:
             write_json(aside / "metrics.json", result)
             self._write_units(aside / "units.parquet", units)
@@ -236,7 +269,17 @@ class Evaluation:
     @times("write")
     def _examples(self) -> list[dict[str, Any]]:
         shown = {name: r for name, r in self.rankings.items() if name in ("model_before", "model", "genre")}
-        return examples(self.data, self.cases, shown, self.section.examples, self.config.seed)
+        # What was shown together is ranked whether or not it was a candidate, and only a candidate has reasons.
+        why = {"genre": self._why} if self.section.candidates == "all_unseen" else {}
+        return examples(self.data, self.cases, shown, self.section.examples, self.config.seed, why)
+
+    def _why(self, histories: Histories, row: int) -> str | None:
+        pipeline = self.contestants.pipeline
+        try:
+            return explain_items(pipeline, histories, [pipeline.item_ids[row]], MOST_LEFT_OUT)[0].sentence
+        except GenreError:
+            # An item as good as the last candidate may be one among many people and none for one alone.
+            return None
 
     @times("write")
     def _write_units(self, path: Path, units: dict[str, dict[str, NDArray[np.float64]]]) -> None:

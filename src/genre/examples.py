@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from genre.cases import Cases
-from genre.data import Dataset
+from genre.data import Dataset, Histories
 from genre.metrics import Ranking
+
+Why = Callable[[Histories, int], str | None]
+"""A sentence on why a system shows an item to a person, if there is one."""
 
 LATEST = 8
 """Items of a history that are shown."""
@@ -16,12 +20,23 @@ PLACES = 10
 """Places of a list that are shown."""
 
 
-def examples(data: Dataset, cases: Cases, rankings: dict[str, Ranking], n: int, seed: int) -> list[dict[str, Any]]:
-    """Up to ``n`` cases with a history, drawn at random, not chosen: history, what came next, every system's list."""
+def examples(
+    data: Dataset, cases: Cases, rankings: dict[str, Ranking], n: int, seed: int, why: dict[str, Why] | None = None
+) -> list[dict[str, Any]]:
+    """Up to ``n`` cases with a history, drawn at random, not chosen: history, what came next, every system's list.
+
+    Of systems that can say ``why``, the reason of the first item.
+    """
     eligible = np.flatnonzero(cases.histories.lengths > 0)
     drawn = np.random.default_rng(seed).permutation(eligible)[:n]
     titles, users = _titles(data), data.users["user_id"].to_pylist()
-    return [_example(cases.take(np.array([row])), int(row), rankings, titles, users) for row in np.sort(drawn)]
+    made = [_example(cases.take(np.array([row])), int(row), rankings, titles, users) for row in np.sort(drawn)]
+    for row, example in zip(np.sort(drawn), made, strict=True):
+        for name, say in (why or {}).items():
+            first = int(rankings[name].lists[row][0])
+            said = say(cases.histories.take(np.array([row])), first) if first >= 0 else None
+            example["systems"][name] |= {"why": said} if said else {}
+    return made
 
 
 def _example(

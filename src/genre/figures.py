@@ -59,7 +59,7 @@ def forest(
     figure_name: str, rows: Sequence[tuple[str, int]], panels: dict[str, dict[str, Estimate]], zero: bool = False
 ) -> str:
     """A dot and its interval for each row and panel; ``rows`` are names and series. ``zero`` draws a line at 0."""
-    with _figure(figure_name, (7.6, 0.9 + 0.27 * len(rows)), columns=len(panels), share_y=True) as (figure, axes):
+    with drawing(figure_name, (7.6, 0.9 + 0.27 * len(rows)), columns=len(panels), share_y=True) as (figure, axes):
         for axis, (title, found) in zip(axes, panels.items(), strict=True):
             if zero:
                 axis.axvline(0, color=FAINT, linewidth=1)
@@ -70,13 +70,13 @@ def forest(
             axis.margins(y=0.04)
         axes[0].set_yticks(range(len(rows)), [name for name, _ in rows])
         axes[0].invert_yaxis()
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def grouped(rows: Sequence[str], series: dict[str, dict[str, Estimate]], title: str) -> str:
     """Several systems' dots and intervals side by side in each row."""
     step = 0.22
-    with _figure("slices", (7.6, 1.0 + 0.2 * len(rows) * (1 + len(series) * 0.55))) as (figure, (axis,)):
+    with drawing("slices", (7.6, 1.0 + 0.2 * len(rows) * (1 + len(series) * 0.55))) as (figure, (axis,)):
         for i, (name, found) in enumerate(series.items()):
             for y, row in enumerate(rows):
                 _dot(axis, found.get(row), y + (i - (len(series) - 1) / 2) * step, SERIES[i], size=4)
@@ -86,7 +86,7 @@ def grouped(rows: Sequence[str], series: dict[str, dict[str, Estimate]], title: 
         axis.set_title(title, pad=12 + 14 * ((len(series) + 1) // 2))
         axis.grid(visible=False, axis="y")
         axis.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=2, handlelength=1.6)
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def curves(panels: dict[str, dict[str, list[float | None]]], phases: Sequence[int]) -> str:
@@ -95,7 +95,7 @@ def curves(panels: dict[str, dict[str, list[float | None]]], phases: Sequence[in
 
     columns = min(2, len(panels))
     height = 2.2 * ((len(panels) + columns - 1) // columns)
-    with _figure("curves", (7.6, height), columns=columns, panels=len(panels)) as (figure, axes):
+    with drawing("curves", (7.6, height), columns=columns, panels=len(panels)) as (figure, axes):
         for axis, (title, lines) in zip(axes, panels.items(), strict=True):
             for i, (name, values) in enumerate(lines.items()):
                 numbers = [np.nan if value is None else value for value in values]
@@ -108,12 +108,12 @@ def curves(panels: dict[str, dict[str, list[float | None]]], phases: Sequence[in
             axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
             if len(lines) > 1:
                 axis.legend(fontsize=8.5)
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def few_events(panels: dict[str, dict[str, list[Estimate]]], ticks: Sequence[str]) -> str:
     """A line and its intervals a system over how much is known of each person; a panel a measure."""
-    with _figure("shots", (7.6, 3.6), columns=len(panels)) as (figure, axes):
+    with drawing("shots", (7.6, 3.6), columns=len(panels)) as (figure, axes):
         for axis, (title, systems) in zip(axes, panels.items(), strict=True):
             for i, (name, points) in enumerate(systems.items()):
                 colour, style = SERIES[i % len(SERIES)], LINES[i // len(SERIES) % len(LINES)]
@@ -131,12 +131,12 @@ def few_events(panels: dict[str, dict[str, list[Estimate]]], ticks: Sequence[str
         # One legend is enough, as the systems are the same in every panel.
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower left", ncols=3, fontsize=8.5, handlelength=1.8)
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def calibration(panels: dict[str, dict[str, list[dict[str, float]]]]) -> str:
     """What was predicted against what came true, a panel a head and a line a system; the diagonal is honest."""
-    with _figure("calibration", (3.9 * max(1, len(panels)), 3.5), columns=len(panels)) as (figure, axes):
+    with drawing("calibration", (3.9 * max(1, len(panels)), 3.5), columns=len(panels)) as (figure, axes):
         for axis, (title, systems) in zip(axes, panels.items(), strict=True):
             axis.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (3, 3)))
             for i, (name, bins) in enumerate(systems.items()):
@@ -145,14 +145,14 @@ def calibration(panels: dict[str, dict[str, list[dict[str, float]]]]) -> str:
             axis.set(xlim=(0, 1), ylim=(0, 1), xlabel="predicted", ylabel="came true", aspect="equal")
             axis.set_title(title)
             axis.legend(fontsize=8.5, loc="upper left")
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def costs(forms: dict[str, dict[str, Any]]) -> str:
     """What each form of a language model loses on the test part, against its size and against its time a text."""
     axes_of = {"mb": "size, MB", "median_ms": "time of one text, ms"}
     measures = list(dict.fromkeys(key for form in forms.values() for key in form["test"]))
-    with _figure("compress", (7.6, 3.6), columns=2) as (figure, axes):
+    with drawing("compress", (7.6, 3.6), columns=2) as (figure, axes):
         for axis, (cost, label) in zip(axes, axes_of.items(), strict=True):
             for i, measure in enumerate(measures):
                 for number, (name, form) in enumerate(sorted(forms.items(), key=lambda one: one[1][cost])):
@@ -172,7 +172,7 @@ def costs(forms: dict[str, dict[str, Any]]) -> str:
             axis.margins(x=0.15)
             axis.set(xscale="log", xlabel=label, ylabel="lost, %")
         axes[0].legend(fontsize=8.5)
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def alone(svg: str) -> str:
@@ -186,7 +186,7 @@ def alone(svg: str) -> str:
 def stacked(figure_name: str, rows: dict[str, list[tuple[str, float]]], label: str) -> str:
     """A bar a row, of parts one behind the other; each says its name where it is wide enough."""
     longest = max((sum(amount for _, amount in parts) for parts in rows.values()), default=0.0) or 1.0
-    with _figure(figure_name, (7.6, 0.8 + 0.5 * len(rows))) as (figure, (axis,)):
+    with drawing(figure_name, (7.6, 0.8 + 0.5 * len(rows))) as (figure, (axis,)):
         for y, parts in enumerate(rows.values()):
             start = 0.0
             for i, (name, amount) in enumerate(parts):
@@ -199,7 +199,7 @@ def stacked(figure_name: str, rows: dict[str, list[tuple[str, float]]], label: s
         axis.invert_yaxis()
         axis.set_xlabel(label)
         axis.grid(visible=False, axis="y")
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def _dot(axis: Axes, estimate: Estimate | None, y: float, colour: str, size: float = 5) -> None:
@@ -211,7 +211,7 @@ def _dot(axis: Axes, estimate: Estimate | None, y: float, colour: str, size: flo
 
 
 @contextmanager
-def _figure(
+def drawing(
     name: str, size: tuple[float, float], columns: int = 1, panels: int | None = None, share_y: bool = False
 ) -> Iterator[tuple[Figure, list[Axes]]]:
     """A figure and its axes in the report's style, without a window system and without touching global settings."""
@@ -229,7 +229,7 @@ def _figure(
         yield figure, list(grid[:panels])
 
 
-def _svg(figure: Figure) -> str:
+def as_svg(figure: Figure) -> str:
     """The figure as an SVG element to stand in a page: own ids, page colours, no prologue."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 

@@ -17,11 +17,15 @@ from genre.batches import Batch, TrainingLog
 from genre.clock import timed, timed_each, times
 from genre.config import Config
 from genre.data import Dataset, Log
-from genre.itemtexts import ItemTexts, Leaf
+from genre.itemtexts import ItemTexts
 from genre.model import Facts, MultiTaskModel, TrainedModel, labels_of, language_of
+from genre.noise import dealt_noise
+from genre.parallel import team
+from genre.sharding import put_in_place
+from genre.sharing import Share
 from genre.stack import Tuning
 from genre.stepping import Stepper, tables_of
-from genre.textencoder import TextEncoder, build, load
+from genre.textencoder import Followed, TextEncoder, build, load
 
 Phase = Literal["warmup", "finetune", "contrast", "heads"]
 PHASES: tuple[Phase, ...] = ("warmup", "finetune", "contrast", "heads")
@@ -43,8 +47,9 @@ class Fitter:
         if section.text:
             loaded = load(section.backbone)
             self.text, self.tuning = build(section, loaded, self.train)
+            put_in_place(self.text)
             views = [view for head in section.heads.values() if (view := getattr(head, "view", ""))]
-            self.texts = ItemTexts.of(section, loaded, self.text, data, views[:1], self.train.token_budget)
+            self.texts = ItemTexts.of(section, loaded, self.text, data, views[:1], self.train)
             hidden, language = loaded.hidden_size, language_of(loaded)
         seen = torch.from_numpy(np.bincount(log.item, minlength=log.n_items) > 0)
         self.model = MultiTaskModel(section, Facts.of(log, section.heads, hidden), seen, language)
@@ -99,7 +104,7 @@ class Fitter:
                 for name, loss in losses.items():
                     totals[name] += loss
             advance(len(batches))
-        means = {name: total / steps for name, total in totals.items()}
+        means = team().means({name: total / steps for name, total in totals.items()})
         self.model.balance.epoch_done(means)
         return means
 
@@ -145,11 +150,11 @@ class Fitter:
         table = None if self.texts is None else self.texts.tables[0]
         return TrainedModel(self.model, self.model.items(table, everything), self.text)
 
-    def _moving(self, rows: NDArray[np.int64], phase: Phase) -> list[Leaf]:
+    def _moving(self, rows: NDArray[np.int64], phase: Phase) -> list[Followed]:
         """Text vectors that collect a gradient; none while the language model is held still."""
         return [] if phase == "warmup" or self.texts is None else self.texts.moving(rows)
 
-    def _backward(self, batch: Batch, rows: NDArray[np.int64], leaves: list[Leaf]) -> dict[str, float]:
+    def _backward(self, batch: Batch, rows: NDArray[np.int64], leaves: list[Followed]) -> dict[str, float]:
         """The gradient of a batch; its losses by head."""
         at = torch.from_numpy(np.searchsorted(rows, batch.rows))
         vectors: list[Tensor] = []
@@ -158,7 +163,15 @@ class Fitter:
                 vectors = [leaf.vectors[at] for leaf in leaves] if leaves else self.texts.still(batch.rows)
             items = self.model.items(vectors[0] if vectors else None, torch.from_numpy(batch.rows))
             views = self.model.project(vectors[1]) if len(vectors) > 1 else None
-        losses = self.model.losses(batch, items, views)
+        if team().alone:
+            return self._learned(self.model.losses(batch, items, views), leaves)
+        share = Share.of(batch, team())
+        counts = share.counts(self.section.heads, self.model.heads)
+        with dealt_noise(share.examples, share.windows):
+            losses = self.model.losses(share.batch, items, views)
+            return self._learned(team().weighed(losses, counts), leaves)
+
+    def _learned(self, losses: dict[str, Tensor], leaves: list[Followed]) -> dict[str, float]:
         with timed("backward"):
             self.model.balance.backward(losses, [leaf.vectors for leaf in leaves] + self.model.shared())
         return {name: float(loss.detach()) for name, loss in losses.items()}

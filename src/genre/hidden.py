@@ -21,6 +21,7 @@ from genre.backbones import Loaded
 from genre.clock import note, timed, times
 from genre.errors import GenreError
 from genre.files import cache_folder, digest, replacing_folder
+from genre.parallel import team
 from genre.progress import progress
 from genre.text import batches_by_length
 
@@ -85,16 +86,24 @@ def hidden_states(
 ) -> HiddenStates:
     """States that enter the layers ``taps`` (the depth stands for the last layer's output), side by side, of all texts.
 
-    Only texts that the store does not have yet are computed. Raises `GenreError` on a state that is not finite.
+    Only texts that the store does not have yet are computed, by several workers a part each. Raises `GenreError` on a
+    state that is not finite.
     """
     key = {"revision": loaded.revision, "layers": list(taps), "dtype": "bfloat16"}
     store = (_kept.get() or cache_folder() / "hidden") / digest(key)[:32]
     hashes = [hashlib.sha256(np.asarray(one, dtype=np.int32).tobytes()).digest()[:16] for one in tokens]
     width = loaded.hidden_size * len(taps)
     segments, places = _read(store, width)
-    missing = {h: one for h, one in zip(hashes, tokens, strict=True) if h not in places}
-    if missing:
-        _compute(loaded, missing, taps, budget, store)
+    # Workers of other machines may write to another store; then what they have computed is still missing here.
+    for parts in dict.fromkeys((team().size, team().local_size, 1)):
+        missing = {h: one for h, one in zip(hashes, tokens, strict=True) if h not in places}
+        # Nobody writes before all have seen what is missing, or they would see something else.
+        if not team().total(np.array([float(len(missing))]))[0]:
+            break
+        own = list(missing)[team().rank % parts :: parts]
+        if own:
+            _compute(loaded, {h: missing[h] for h in own}, taps, budget, store)
+        team().wait()
         segments, places = _read(store, width)
     found = np.array([places[h] for h in hashes], dtype=np.int64).reshape(-1, 3)
     return HiddenStates(segments, found[:, 0], found[:, 1], found[:, 2])
@@ -128,10 +137,18 @@ class PassingStates:
 States = HiddenStates | PassingStates
 
 
+AT_ONCE = 8192
+"""Texts that are cut up at a time."""
+
+
 @times("tokenise")
 def tokenize(loaded: Loaded, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
     """Token numbers of each text, at least one: an empty text is the end-of-text token where nothing else is added."""
-    tokens = loaded.tokenizer(list(texts), truncation=True, max_length=max_tokens)["input_ids"]
+    tokens: list[list[int]] = []
+    # What a tokenizer notes beside the numbers takes a hundred times their memory; here it is that of some texts only.
+    for start in range(0, len(texts), AT_ONCE):
+        some = list(texts[start : start + AT_ONCE])
+        tokens += loaded.tokenizer(some, truncation=True, max_length=max_tokens)["input_ids"]
     note(texts=len(tokens))
     return [one or [loaded.tokenizer.eos_token_id or 0] for one in tokens]
 

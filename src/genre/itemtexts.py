@@ -12,12 +12,12 @@ from torch import Tensor
 
 from genre.backbones import Loaded
 from genre.clock import timed, times
-from genre.config import ModelSection
+from genre.config import ModelSection, TrainSection
 from genre.data import Dataset
 from genre.errors import DataError
 from genre.hidden import States, hidden_states, tokenize
 from genre.prompts import item_texts
-from genre.textencoder import TextEncoder
+from genre.textencoder import Followed, TextEncoder
 
 Rows = NDArray[np.int64]
 
@@ -29,12 +29,20 @@ class ItemTexts:
     text: TextEncoder
     states: list[States]
     token_budget: int
+    graph_tokens: int
+    """Most tokens whose graph is kept from reading to the gradient's way back."""
     tables: list[Tensor] = field(default_factory=list)
     """``[items, hidden]`` a reading: the vectors as they were when last settled."""
 
     @classmethod
     def of(
-        cls, section: ModelSection, loaded: Loaded, text: TextEncoder, data: Dataset, views: Sequence[str], budget: int
+        cls,
+        section: ModelSection,
+        loaded: Loaded,
+        text: TextEncoder,
+        data: Dataset,
+        views: Sequence[str],
+        train: TrainSection,
     ) -> ItemTexts:
         """Read the items of a dataset by the model's template and by each of ``views``."""
         with timed("write texts"):
@@ -45,7 +53,9 @@ class ItemTexts:
                 "other columns of the items, or set model.text: false and model.ids: true"
             )
         tokens = [tokenize(loaded, texts, section.max_tokens) for texts in readings]
-        made = cls(text, [hidden_states(loaded, one, text.stack.taps, budget) for one in tokens], budget)
+        budget = train.token_budget
+        states = [hidden_states(loaded, one, text.stack.taps, budget) for one in tokens]
+        made = cls(text, list(states), budget, train.graph_tokens)
         made.settle()
         return made
 
@@ -60,26 +70,13 @@ class ItemTexts:
         """Vectors of some items from the tables, a tensor a reading."""
         return [table[torch.from_numpy(rows)] for table in self.tables]
 
-    def moving(self, rows: Rows) -> list[Leaf]:
+    def moving(self, rows: Rows) -> list[Followed]:
         """Vectors of some items by the language model as it is now, to collect their gradient in."""
         self.text.train()
-        leaves = []
-        for states in self.states:
-            vectors = self.text.encode(states, rows, self.token_budget).requires_grad_()
-            leaves.append(Leaf(vectors, self.text.noise))
-        return leaves
+        most = self.graph_tokens // len(self.states)
+        return [self.text.follow(states, rows, self.token_budget, most) for states in self.states]
 
-    def backward(self, rows: Rows, leaves: list[Leaf], steps: int) -> None:
+    def backward(self, rows: Rows, leaves: list[Followed], steps: int) -> None:
         """Carry the mean over ``steps`` of the gradient collected in the leaves into the language model's weights."""
         for states, leaf in zip(self.states, leaves, strict=True):
-            if leaf.vectors.grad is not None:
-                self.text.noise = leaf.noise
-                self.text.backward(states, rows, leaf.vectors.grad / steps, self.token_budget)
-
-
-@dataclass(frozen=True)
-class Leaf:
-    """Vectors of a round, and where random numbers stood when they were made."""
-
-    vectors: Tensor
-    noise: Tensor
+            self.text.carry(states, rows, leaf, 1 / steps, self.token_budget)

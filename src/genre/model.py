@@ -334,7 +334,9 @@ def text_vectors(config: Config, data: Dataset) -> Floats:
     loaded = load(config.model.backbone)
     texts = item_texts(config.model, loaded, data)
     told = np.array([bool(text.removeprefix(loaded.reading.passage)) for text in texts])
-    return pretrained_vectors(loaded, texts, config.model.max_tokens) * told[:, None].astype(np.float32)
+    vectors = pretrained_vectors(loaded, texts, config.model.max_tokens)
+    vectors[~told] = 0
+    return vectors
 
 
 def text_embedder(config: Config) -> Callable[[list[str]], Floats]:

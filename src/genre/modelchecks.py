@@ -281,6 +281,19 @@ def rerank(config: Config, given: Given) -> Iterator[Finding]:
         yield at, f"'{section.head}' is {kind}, which gives no single number to order by; {offer}"
 
 
+def trained_on(config: Config, given: Given) -> Iterator[Finding]:
+    """Training a model on that re-ranks nothing."""
+    learner: Any = config.learn.fit
+    if learner.makes != "model":
+        return
+    what = f"{name_of(learner)} trains a cross model that re-ranks"
+    if config.model.formulation.reads != "pairs":
+        what = f"{what}, and model.formulation is {formulation_of(config)}"
+        yield ("learn", "fit"), f"{what}; set model.formulation: cross, or take doubly_robust"
+    elif config.pipeline.rerank is None:
+        yield ("learn", "fit"), f"{what}, and pipeline.rerank is not set; set it, or take doubly_robust"
+
+
 def retrieves(config: Config, given: Given) -> Iterator[Finding]:
     """The model as a source, where it cannot rank all items."""
     reads = config.model.formulation.reads
@@ -322,5 +335,6 @@ CHECKS: dict[Check, list[KeyPath]] = {
     training: [*_MODEL, ("train",), ("model", "adapter")],
     rerank: [*_MODEL, ("pipeline", "rerank")],
     retrieves: [*_MODEL, ("pipeline", "sources")],
+    trained_on: [*_MODEL, ("pipeline", "rerank"), ("learn", "fit")],
 }
 """Each check, with the settings it reads."""

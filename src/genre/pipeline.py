@@ -7,7 +7,7 @@ import itertools
 import json
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from genre.additions import Index
+from genre.arranging import arrange, arranged_table, width_of
 from genre.candidates import Candidates
 from genre.component import Slot, name_of
 from genre.config import Config, PipelineSection
@@ -26,15 +27,17 @@ from genre.files import unseal
 from genre.filters import Filter
 from genre.indexes import Search
 from genre.ranking import top_lists
+from genre.rerankers import ListReranker
 from genre.reranking import Reranker
 from genre.resources import Version, load_model, model_hash, resources_of
 from genre.retrieving import Passes, Said, Trace, merged, retrieve, taken_out
 from genre.run import Run
 from genre.scorers import Scorer
 from genre.searching import opened
+from genre.slates import predicted, slate_of
 from genre.sources import Resources, Source, Vectors
 from genre.states import load_state
-from genre.types import Bools, Candidate, Floats, Ints, Query, Recommender, Slate, State
+from genre.types import Bools, Floats, Ints, Query, Recommender, Slate, State
 
 FORMAT = 2
 """Version of the layout of the folder that `genre rank` writes."""
@@ -65,6 +68,8 @@ class Pipeline:
     """Indexes of the sources that have one, by name; the others score all items."""
     reranker: Reranker | None = None
     """What orders the top anew; none where ``pipeline.rerank`` is not set."""
+    rerankers: dict[str, ListReranker] = field(default_factory=dict)
+    """What arranges the list after that, one after another."""
 
     @classmethod
     def load(
@@ -112,6 +117,7 @@ class Pipeline:
             heads=_shown(model),
             searches=opened(ranked, settings, built, states, resources),
             reranker=_reranker(run.config, model, ranked / f"rerank_{version}.json"),
+            rerankers=named(run.config.pipeline.rerankers),
         )
 
     @cached_property
@@ -123,6 +129,11 @@ class Pipeline:
     def item_ids(self) -> list[str]:
         """Id of every row of the items table."""
         return self.data.items["item_id"].to_pylist()
+
+    @cached_property
+    def titles(self) -> list[str]:
+        """Title of every row of the items table, its id where it has none."""
+        return [title or item for title, item in zip(self.data.items["title"].to_pylist(), self.item_ids, strict=True)]
 
     @cached_property
     def _item_rows(self) -> dict[str, int]:
@@ -154,7 +165,7 @@ class Pipeline:
         if self.reranker is not None and self.reranker.weight:
             with trace.timed("rerank"):
                 final = self.reranker.apply(final, histories)
-        return final, trace
+        return arranged_table(self.rerankers, final, histories, self.resources, trace), trace
 
     def _scored(self, histories: Histories, within: Bools | None = None) -> tuple[Candidates, Floats, Trace]:
         candidates, trace = self.retrieve(histories, within)
@@ -167,7 +178,10 @@ class Pipeline:
         """The best ``k`` for each person, -1 where there are fewer, with their scores: ``[people, k]``."""
         if self.reranker is None or not self.reranker.weight:
             candidates, said, trace = self._scored(histories)
-            return *candidates.top(said, k), trace
+            width = width_of(self.rerankers, k, int(np.diff(candidates.offsets).max(initial=0)))
+            lists, scores = candidates.top(said, width)
+            lists, scores = arrange(self.rerankers, lists, scores, histories, self.resources, trace)
+            return lists[:, :k], scores[:, :k], trace
         scores, trace = self.score_block(histories)
         lists = top_lists(scores, np.isfinite(scores), k)
         return lists, np.take_along_axis(scores, np.maximum(lists, 0), 1), trace
@@ -175,6 +189,15 @@ class Pipeline:
     def described(self, candidates: Candidates, histories: Histories) -> Candidates:
         """The candidates with the features that the scorer reads."""
         return with_features(candidates, self.features, self.feature_states, histories, self.resources)
+
+    def anew(self, histories: Histories, candidates: Candidates) -> tuple[Candidates, Trace]:
+        """The same candidates with all that is said of them for other ``histories`` of as many people."""
+        trace, owner, item = Trace(), candidates.owner, candidates.item
+        said = {name: self._said(name, source, histories, trace) for name, source in self.sources.items()}
+        scores = {
+            name: np.asarray(one.of(owner, item.astype(np.int64)), dtype=np.float32) for name, one in said.items()
+        }
+        return self.described(replace(candidates, scores=scores), histories), trace
 
     def retrieve(self, histories: Histories, within: Bools | None = None) -> tuple[Candidates, Trace]:
         """What may be shown to each person, with the sources' scores, and what happened on the way.
@@ -272,43 +295,30 @@ class Pipeline:
         trace.silent[name] = scores.max(1) == scores.min(1)
         return scores
 
+    def changed(self, **parts: Any) -> Pipeline:
+        """The pipeline with other ``parts``, such as filters; what it has read of the data is not read again."""
+        made, given = replace(self, **parts), {one.name for one in fields(self)}
+        made.__dict__.update({name: value for name, value in self.__dict__.items() if name not in given})
+        return made
+
     def _answer(self, queries: Sequence[Query]) -> list[Slate]:
         started = time.perf_counter()
-        histories = self._hydrate(queries)
-        hydrate = time.perf_counter() - started
+        histories = self.hydrate(queries)
+        return self.answer(queries, histories, time.perf_counter() - started)
+
+    def answer(self, queries: Sequence[Query], histories: Histories, hydrate: float = 0.0) -> list[Slate]:
+        """A slate for each query, whose person's history, and text, are those of ``histories``."""
         best, scores, trace = self._top(histories, max(query.k for query in queries))
         lists = [row[row >= 0][: query.k] for row, query in zip(best, queries, strict=True)]
         with trace.timed("predictions"):
-            predictions = self._predict(histories, lists)
+            predictions = predicted(self.resources.model, self.heads, histories, lists, trace)
         seconds = {"hydrate": hydrate, **trace.seconds}
-        slates = []
-        for i, query in enumerate(queries):
-            ranks = {name: _ranks(of[i]) for name, of in trace.lists.items()}
-            items = [
-                Candidate(
-                    self.item_ids[row],
-                    score,
-                    {name: of[row] for name, of in ranks.items() if row in of},
-                    {head: values[i, row] for head, values in predictions.items()},
-                )
-                for row, score in zip(lists[i].tolist(), scores[i].tolist(), strict=False)
-            ]
-            removed = {name: int(counts[i]) for name, counts in trace.removed.items()}
-            slates.append(Slate(query, items, removed, _skipped(trace, i), dict(seconds)))
-        return slates
+        return [
+            slate_of(one, i, self.item_ids, lists[i], scores[i], predictions, trace, seconds)
+            for i, one in enumerate(queries)
+        ]
 
-    def _predict(self, histories: Histories, lists: list[Ints]) -> dict[str, dict[tuple[int, int], float]]:
-        """What every head says of the items shown, by person and item."""
-        model = self.resources.model
-        owner = np.repeat(np.arange(len(lists), dtype=np.int32), [len(one) for one in lists])
-        if model is None or not len(owner):
-            return {}
-        items = np.concatenate(lists).astype(np.int32)
-        pairs = list(zip(owner.tolist(), items.tolist(), strict=True))
-        said = {head: model.predict(head, histories, items, owner).tolist() for head in self.heads}
-        return {head: dict(zip(pairs, values, strict=True)) for head, values in said.items()}
-
-    def _hydrate(self, queries: Sequence[Query]) -> Histories:
+    def hydrate(self, queries: Sequence[Query]) -> Histories:
         """One history a query: the one given, else that of the user in the data; a text comes with either, or alone."""
         parts = [self._history(query) for query in queries]
         whole = Histories.joined(parts)
@@ -318,7 +328,7 @@ class Pipeline:
         if query.k < 1:
             raise GenreError(f"k is {query.k}; a slate has at least one place")
         if query.history is not None:
-            return Histories.of_items([[self._item_row(item) for item in query.history]])
+            return Histories.of_items([[self.item_row(item) for item in query.history]])
         if query.user_id in self._user_rows:
             return self._histories.take(np.array([self._user_rows[query.user_id]]))
         if query.user_id is not None and not query.text:
@@ -326,7 +336,8 @@ class Pipeline:
             raise GenreError(f"no user '{query.user_id}'; {_near(query.user_id, self._user_rows)}, {mend}")
         return Histories.of_items([[]])
 
-    def _item_row(self, item: str) -> int:
+    def item_row(self, item: str) -> int:
+        """Row of an item in the items table. Raises `GenreError` for an unknown one."""
         if item not in self._item_rows:
             raise GenreError(f"no item '{item}'; {_near(item, self._item_rows)}")
         return self._item_rows[item]
@@ -374,16 +385,6 @@ def _candidates(scores: Floats, kept: Bools, top_k: int | None) -> tuple[Bools, 
     full = (lists >= 0).all(1)
     last = np.where(full, scores[np.arange(len(scores)), lists[:, -1]], -np.inf)
     return reached | (above & ~kept & (scores >= last[:, None])), lists
-
-
-def _ranks(candidates: Ints) -> dict[int, int]:
-    """Places of the items in the list of a source, 1 the best."""
-    return {item: place for place, item in enumerate(candidates.tolist(), 1) if item >= 0}
-
-
-def _skipped(trace: Trace, person: int) -> dict[str, str]:
-    silent = {name: "nothing to say for this person" for name, mask in trace.silent.items() if mask[person]}
-    return silent | {name: f"failed: {why}" for name, why in trace.failed.items()}
 
 
 def _near(word: str, known: Iterable[str]) -> str:

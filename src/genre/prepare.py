@@ -17,6 +17,7 @@ from genre.data import FORMAT, PARTS, Dataset, Log
 from genre.datasets import Reading
 from genre.errors import DataError, RunError
 from genre.files import sha256
+from genre.logcolumns import counted, numbered
 from genre.rows import numbers, typed
 from genre.run import Run
 
@@ -159,13 +160,13 @@ def _checked(table: pa.Table, items: pa.Table | None, rejected: list[dict[str, o
             _mark(reasons, bad, f"{name} is not a finite number", columns[name])
             columns[name] = pa.chunked_array([pa.array(values, from_pandas=True)])
     if "timestamp" in columns:
-        times, bad = _times(columns["timestamp"])
+        times, bad = seconds_of(columns["timestamp"])
         _mark(reasons, bad, "timestamp is neither seconds nor ISO 8601", columns["timestamp"])
         columns["timestamp"] = pa.chunked_array([pa.array(times, from_pandas=True)])
     if "part" in columns:
         columns["part"] = _words(columns["part"])
-        known = np.array([word in (*PARTS, "", None) for word in columns["part"].to_pylist()], dtype=bool)
-        _mark(reasons, ~known, f"part is none of {', '.join(PARTS)}", columns["part"])
+        known = pa.chunked_array([pa.array([*PARTS, None], pa.string())])
+        _mark(reasons, ~_is_in(columns["part"], known), f"part is none of {', '.join(PARTS)}", columns["part"])
     _complete(columns, n)
     if items is not None:
         _mark(
@@ -222,7 +223,7 @@ def _is_in(column: pa.ChunkedArray, known: pa.ChunkedArray) -> NDArray[np.bool_]
     return pc.is_in(column, value_set=known.combine_chunks()).to_numpy(zero_copy_only=False)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _times(column: pa.ChunkedArray) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def seconds_of(column: pa.ChunkedArray) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """UTC seconds; words are numbers or ISO 8601, milliseconds are recognised by their size."""
     from datetime import UTC, datetime
 
@@ -244,17 +245,18 @@ def _times(column: pa.ChunkedArray) -> tuple[NDArray[np.float64], NDArray[np.boo
 
 def _repeated(columns: dict[str, Any], reasons: NDArray[Any]) -> NDArray[np.bool_]:
     """Rows equal to an earlier usable one. Without times nothing tells a repetition from a second visit."""
-    import pyarrow as pa
-
-    n = len(reasons)
     good = np.flatnonzero(reasons == None)  # noqa: E711  # element-wise
-    keys = pa.table({name: columns[name] for name in ("user_id", "item_id", "action", "timestamp", "impression_id")})
-    keys = keys.append_column("row", [np.arange(n)]).take(good)
-    keys = keys.filter(keys["timestamp"].is_valid())
-    first = keys.group_by(["user_id", "item_id", "action", "timestamp", "impression_id"]).aggregate([("row", "min")])
-    repeated = np.zeros(n, dtype=bool)
-    repeated[keys["row"].to_numpy()] = True
-    repeated[first["row_min"].to_numpy()] = False
+    times = columns["timestamp"].to_numpy(zero_copy_only=False)
+    good = good[~np.isnan(times[good])]
+    named = [numbered(columns[name])[good] for name in ("user_id", "item_id", "action", "impression_id")]
+    # Sorted by all keys, and last by the place in the source: an earlier row stands just before its repetitions.
+    keys = [*named, times[good]]
+    order = np.lexsort(keys)
+    same = np.ones(max(0, len(order) - 1), dtype=bool)
+    for key in keys:
+        same &= np.diff(key[order]) == 0
+    repeated = np.zeros(len(reasons), dtype=bool)
+    repeated[good[order[1:][same]]] = True
     return repeated
 
 
@@ -301,8 +303,8 @@ def _sorted(log: pa.Table, users: pa.Table, ties: str, seed: int) -> pa.Table:
 
 
 def _counts(log: pa.Table, items: pa.Table, users: pa.Table, rejected: list[dict[str, object]]) -> dict[str, Any]:
-    parts = Counter(word or HISTORY_ONLY for word in log["part"].to_pylist())
-    actions = Counter(log["action"].to_pylist())
+    parts = Counter({word or HISTORY_ONLY: n for word, n in counted(log["part"]).items()})
+    actions = counted(log["action"])
     return {
         "users": users.num_rows,
         "items": items.num_rows,
@@ -360,17 +362,18 @@ def _of_actions(log: pa.Table, actions: list[str], problems: list[str]) -> pa.Ta
     """The log without events that shall not teach; those of the test stay. What is left out is added to the notes."""
     if not actions:
         return log
-    found = log["action"].to_pylist()
-    if unknown := [name for name in actions if name not in found]:
-        have = sorted(set(found))
+    import pyarrow as pa
+
+    have = sorted(counted(log["action"]))
+    if unknown := [name for name in actions if name not in have]:
         raise DataError(f"data.actions: no event is a '{unknown[0]}'; {suggest(unknown[0], have)}")
-    asked, parts = set(actions), log["part"].to_pylist()
-    kept = [part == "test" or action in asked for action, part in zip(found, parts, strict=True)]
-    counts = Counter(action for action, keep in zip(found, kept, strict=True) if not keep)
+    asked = _is_in(log["action"], pa.chunked_array([pa.array(actions, pa.string())]))
+    kept = asked | _is_in(log["part"], pa.chunked_array([["test"]]))
+    counts = counted(log["action"].filter(pa.array(~kept)))
     if counts:
         told = ", ".join(f"{n} x {action}" for action, n in counts.most_common())
         problems.append(f"{sum(counts.values())} events before the test are not of data.actions and left out: {told}")
-    return log.filter(kept)
+    return log.filter(pa.array(kept))
 
 
 def _left_out(log: pa.Table, facts: dict[str, Any]) -> list[str]:

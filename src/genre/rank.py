@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter
 
+from genre import arranging
 from genre.candidates import Candidates
 from genre.cases import Cases
 from genre.clock import times
@@ -49,11 +50,14 @@ def rank(config: Config, run: Run) -> None:
             "model.formulation is text, which recommends nothing: there is nothing to rank, go on to evaluate"
         )
     data = Dataset.load(run.path("data"))
+    arranging.check(named(config.pipeline.rerankers), resources_of(config, data, None))
+    section = TypeAdapter(Config).dump_python(config, mode="json")["pipeline"]
     inputs = {
         "data": data.hash,
         "model": model_hash(run),
         "text": text_settings(config),
-        "pipeline": TypeAdapter(Config).dump_python(config, mode="json")["pipeline"],
+        # What arranges a list comes after all that is fitted here.
+        "pipeline": {name: part for name, part in section.items() if name != "rerankers"},
         "candidates": config.evaluate.candidates,
         "seed": config.seed,
     }

@@ -13,10 +13,11 @@ from genre import figures
 from genre.component import describe
 from genre.config import Config
 from genre.files import replacing_folder, unseal, write_text
+from genre.refreshfigures import pictures
 from genre.run import Run
 from genre.wording import choice_in_words, count, duration, label, number, relative, signed, slice_in_words, words
 
-OURS = ("genre", "genre_before", "retrieved", "model", "model_before", "pretrained")
+OURS = ("genre", "genre_before", "retrieved", "unarranged", "model", "model_before", "pretrained")
 COLUMNS = ("recall@10", "ndcg@10", "mrr@10", "auc", "coverage@10", "novelty@10", "diversity@10")
 DRAWN = ("ndcg@10", "recall@10")
 SCARCE_SLICES = ("cold_items", "item_interactions_under_5")
@@ -26,13 +27,15 @@ MOST_SHARES = 15
 """Columns that the table of what the scorer looks at shows."""
 MOST_CARDS = 6
 """Verdicts at the top of the page; the tasks have them all."""
-EVALUATE_FORMAT = 1
+EVALUATE_FORMAT = REFRESH_FORMAT = 1
 
 
 def report(config: Config, run: Run) -> None:
     """Write ``report.html`` from what the other stages left. Raises `RunError` when there is no evaluation."""
     sealed = unseal(run.path("evaluate"), EVALUATE_FORMAT, "genre evaluate")
     inputs = {"evaluate": sealed["hash"], "name": config.name, "template": _template_text()}
+    if (found := refreshed_of(run)) is not None:
+        inputs["refresh"] = found
     run.do("report", inputs, lambda folder: _write(config, run, folder))
     print(f"report: {run.path('report') / 'report.html'}")
 
@@ -41,6 +44,15 @@ def _write(config: Config, run: Run, folder: Path) -> None:
     page = Page(config, run)
     with replacing_folder(folder) as aside:
         write_text(aside / "report.html", page.render())
+
+
+def refreshed_of(run: Run) -> dict[str, Any] | None:
+    """What `genre refresh` found of a run that came from another; None for one that did not."""
+    folder = run.path("refresh") / "gate"
+    if not (folder / "manifest.json").exists():
+        return None
+    unseal(folder, REFRESH_FORMAT, "genre refresh")
+    return _json(folder / "refresh.json")
 
 
 def _template_text() -> str:
@@ -138,6 +150,7 @@ class Page:
         pairs = [("The whole pipeline beside the best simple method", "genre", gate["baseline"])] if gate else []
         pairs += [
             ("What reading the top again gained", "genre", "retrieved"),
+            ("What the rerankers changed", "genre", "unarranged"),
             ("What fine-tuning the language model gained", "model", "model_before"),
             ("What that gained the whole pipeline", "genre", "genre_before"),
             ("The model beside the language model as it came", "model", "pretrained"),
@@ -246,6 +259,11 @@ class Page:
         weight = float(found["weight"])
         return {**found, "weight": weight, "tried": {float(w): value for w, value in tried.items()}}
 
+    @cached_property
+    def refreshed(self) -> dict[str, Any] | None:
+        """The gate and the drift of a run that came from another."""
+        return refreshed_of(self.run)
+
     @property
     def cost(self) -> list[tuple[str, str]]:
         """What it took."""
@@ -302,6 +320,7 @@ class Page:
             "slices": self._slices_figure,
             "shots": self._shots_figure,
             "calibration": self._calibration_figure,
+            "refresh": lambda: pictures(self.refreshed).get("gate") if self.refreshed else None,
         }
         return {name: svg for name, make in makers.items() if (svg := make())}
 

@@ -37,16 +37,18 @@ def load_model(
     folder = run.path("model") / version
     if not folder.exists() or run.config.model.formulation.reads == "rows":
         return None
+    from genre.textmodel import PairReader, TrainedTexts
+
+    pairs = run.config.model.formulation.reads == "pairs"
     if form is not None:
         from genre.compressed import load_compressed
 
-        return load_compressed(folder, run.path("compress") / form, data)  # type: ignore[return-value]
+        found: Any = load_compressed(folder, run.path("compress") / form, data)
+        return PairReader(found, data) if pairs else found
     from genre.model import TrainedModel
-    from genre.textmodel import PairReader, TrainedTexts
 
-    if run.config.model.formulation.reads == "pairs":
+    if pairs:
         return PairReader(TrainedTexts.load(folder, data), data)
-
     return TrainedModel.load(folder, data)
 
 

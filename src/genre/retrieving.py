@@ -37,6 +37,12 @@ class Trace:
     """``[b]`` by source: it had nothing to say for this person."""
     failed: dict[str, str] = field(default_factory=dict)
     """Sources that raised, each with the message."""
+    failed_heads: dict[str, str] = field(default_factory=dict)
+    """Heads that raised, each with the message."""
+    moved: dict[str, tuple[Ints, Ints]] = field(default_factory=dict)
+    """By reranker, items ``[b, n]``, -1 where there is none, and how many places up each came."""
+    unmet: dict[str, dict[str, Bools]] = field(default_factory=dict)
+    """By reranker, what it was to keep, and for whom it could not: ``[b]``."""
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     @contextmanager
@@ -45,6 +51,33 @@ class Trace:
         started = time.perf_counter()
         yield
         self.seconds[step] += time.perf_counter() - started
+
+    def ranks(self, person: int) -> dict[str, dict[int, int]]:
+        """By source, the places of the items in its list for a person, 1 the best."""
+        lists = {name: enumerate(of[person].tolist(), 1) for name, of in self.lists.items()}
+        return {name: {item: place for place, item in places if item >= 0} for name, places in lists.items()}
+
+    def shifts(self, person: int) -> dict[str, dict[int, int]]:
+        """By reranker, the items that it moved in a person's list, and by how many places up."""
+        pairs = {
+            name: zip(of[person].tolist(), by[person].tolist(), strict=True) for name, (of, by) in self.moved.items()
+        }
+        return {name: {item: up for item, up in of if item >= 0 and up} for name, of in pairs.items()}
+
+    def told(self, person: int) -> dict[str, list[str]]:
+        """By reranker, what it was to keep for a person and could not."""
+        said = {name: [what for what, mask in of.items() if mask[person]] for name, of in self.unmet.items()}
+        return {name: of for name, of in said.items() if of}
+
+    def skipped(self, person: int) -> dict[str, str]:
+        """The sources, and heads, that gave nothing for a person, each with the reason."""
+        silent = {name: "nothing to say for this person" for name, mask in self.silent.items() if mask[person]}
+        return silent | self.failures()
+
+    def failures(self) -> dict[str, str]:
+        """The sources, and heads, that raised, each with the message."""
+        heads = {f"heads.{name}": why for name, why in self.failed_heads.items()}
+        return {name: f"failed: {why}" for name, why in (self.failed | heads).items()}
 
     def insist(self) -> None:
         """Raise `GenreError` when a source failed: a reply may go without it, a measurement may not."""

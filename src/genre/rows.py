@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Rejected = list[dict[str, object]]
 FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+MOST_ONCE = 1 << 19
+"""Words of a column that are remembered, to be kept in memory once."""
 LEADING_ZERO = r"^\s*[-+]?0\d"
 """Post codes and the like: digits that are a word."""
 NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
@@ -86,13 +88,16 @@ def delimited(
         if twice:
             raise DataError(f"{path}: column '{twice[0]}' is there twice; rename one of the two")
         columns: dict[str, list[Any]] = {name: [] for name in [*names, "line"]}
+        once: dict[str, dict[str, str]] = {name: {} for name in names}
         for line, row in lines:
             if len(row) != len(names):
                 reason = f"has {len(row)} fields where {len(names)} are expected"
                 rejected.append({"file": str(path), "line": line, "reason": reason, "row": delimiter.join(row)})
                 continue
             for name, word in zip(names, row, strict=True):
-                columns[name].append(word)
+                # Ids and actions come again and again, and are kept once.
+                known = once[name]
+                columns[name].append(known.setdefault(word, word) if len(known) < MOST_ONCE else word)
             columns["line"].append(line)
     columns["file"] = [str(path)] * len(columns["line"])
     return columns
@@ -251,3 +256,26 @@ def typed(column: pa.ChunkedArray) -> pa.ChunkedArray:
         return pc.if_else(pc.equal(column, ""), None, column)  # pyright: ignore[reportAttributeAccessIssue]
     made = pa.chunked_array([pa.array(values, from_pandas=True)])
     return made.cast(pa.int64()) if (known == np.round(known)).all() and np.abs(known).max() < 2**53 else made
+
+
+def stacked(tables: Iterable[pa.Table]) -> pa.Table:
+    """Tables below each other with all their columns; a column whose types do not go together holds words."""
+    import pyarrow as pa
+
+    known = list(tables)
+    for name in dict.fromkeys(name for table in known for name in table.column_names):
+        types = [table.schema.field(name).type for table in known if name in table.column_names]
+        try:
+            pa.unify_schemas([pa.schema([(name, one)]) for one in types], promote_options="permissive")
+        except pa.ArrowTypeError:
+            known = [_in_words(table, name) for table in known]
+    return pa.concat_tables(known, promote_options="permissive")
+
+
+def _in_words(table: pa.Table, name: str) -> pa.Table:
+    import pyarrow as pa
+
+    if name not in table.column_names:
+        return table
+    words = [None if value is None else str(value) for value in table[name].to_pylist()]
+    return table.set_column(table.column_names.index(name), name, [pa.array(words, pa.string())])

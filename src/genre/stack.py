@@ -83,6 +83,18 @@ class Stack(nn.Module):
         if heard() and len(self.layers):
             places = states.shape[0] * states.shape[1]
             note(texts=len(states), tokens=places if real is None else int(real.sum()), places=places)
+        if (device := self.device).type != "cpu":
+            # Masks and places are made where the states are.
+            with device:
+                return self._computed(states.to(device), None if real is None else real.to(device))
+        return self._computed(states, real)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes; what enters is brought there."""
+        return next((weight.device for weight in self.parameters()), torch.device("cpu"))
+
+    def _computed(self, states: Tensor, real: Tensor | None) -> Tensor:
         if not self.training or self.precision == torch.float32:
             return self._through(states, real)
         # A cast weight is not kept: what is computed anew for the backward pass would not find it.

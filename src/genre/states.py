@@ -10,6 +10,7 @@ from scipy import sparse
 
 from genre.errors import RunError
 from genre.files import replacing
+from genre.mapping import map_tensors
 from genre.types import State
 
 SPARSE = {"csr": sparse.csr_matrix, "csc": sparse.csc_matrix}
@@ -40,13 +41,13 @@ def save_state(path: Path, state: State) -> None:
 
 
 def load_state(path: Path) -> State:
-    """The state that `save_state` wrote. Raises `RunError` where the file cannot be read."""
+    """The state that `save_state` wrote, mapped into memory. Raises `RunError` where the file cannot be read."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="numpy") as file:
             shapes = json.loads((file.metadata() or {}).get("sparse", "{}"))
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        arrays = map_tensors(path)
     except (OSError, SafetensorError) as error:
         raise RunError(f"{path}: cannot be read ({error}); run 'genre rank' again") from error
     state: State = {name: array for name, array in arrays.items() if "/" not in name}

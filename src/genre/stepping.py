@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from genre.clock import times
 from genre.config import TrainSection
 from genre.optimizers import Group
+from genre.parallel import placed, team, whole
 from genre.stack import Tuning
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
@@ -42,6 +43,10 @@ class Stepper:
     """Steps that there will be at most."""
     average: Average | None = None
     """The mean of the parameters over the last steps, where it is asked for."""
+    lengths: Tensor | float = 0.0
+    """Lengths of the gradients since `mean_length` was asked, before they were shortened, added up."""
+    counted: int = 0
+    """How many these are."""
 
     @classmethod
     def over(
@@ -73,10 +78,12 @@ class Stepper:
 
     @times("optimizer")
     def step(self) -> None:
-        """Clip, step, forget the gradient."""
+        """Clip, step, forget the gradient, which is the mean of all workers'."""
+        team().mean_gradients(self.parameters)
         if self.tuning and self.tuning.penalty:
             self.tuning.penalty().backward()
-        nn.utils.clip_grad_norm_(self.parameters, self.clip)
+        self.lengths = self.lengths + team().clip(self.parameters, self.clip)
+        self.counted += 1
         self.optimizer.step()
         self.schedule.step()
         if self.tuning and self.tuning.after_step:
@@ -85,6 +92,12 @@ class Stepper:
             self.average.update()
         self.optimizer.zero_grad(set_to_none=True)
 
+    def mean_length(self) -> float:
+        """Mean length of the gradients since this was last asked."""
+        found = float(self.lengths) / max(1, self.counted)
+        self.lengths, self.counted = 0.0, 0
+        return found
+
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """All that goes on from step to step: tensors by name, and numbers for JSON."""
         tensors: dict[str, Tensor] = {}
@@ -92,7 +105,7 @@ class Stepper:
         for number, entry in self.optimizer.state_dict()["state"].items():
             for name, value in entry.items():
                 if isinstance(value, Tensor):
-                    tensors[f"{number}.{name}"] = value.detach().clone().contiguous()
+                    tensors[f"{number}.{name}"] = whole(value).detach().clone().contiguous()
                 elif value is not None:
                     numbers[f"{number}.{name}"] = value
         facts: dict[str, Any] = {"steps": self.schedule.last_epoch, "numbers": numbers}
@@ -104,10 +117,13 @@ class Stepper:
     def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Put back what `state` gave."""
         state: dict[int, dict[str, Any]] = defaultdict(dict)
+        numbered = [p for group in self.optimizer.param_groups for p in group["params"]]
         for key, value in {**tensors, **facts["numbers"]}.items():
             number, _, name = key.partition(".")
             if number != "average":
-                state[int(number)][name] = value
+                like = numbered[int(number)]
+                of_weight = isinstance(value, Tensor) and value.shape == like.shape
+                state[int(number)][name] = placed(value, like) if of_weight else value
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": dict(state), "param_groups": groups})
         self._set_schedule(facts["steps"])

@@ -13,6 +13,7 @@ from genre.clock import times
 from genre.component import Slot
 from genre.data import Log
 from genre.metrics import Metric, Ranking, Values
+from genre.parallel import team
 from genre.pipeline import Pipeline
 from genre.ranking import ranks, ranks_and_lists, top_lists
 from genre.sources import Resources, Source
@@ -33,12 +34,14 @@ class Catalogue:
     """``[items]``: interactions in training."""
     vectors: Floats
     """``[items, dim]``: unit vectors of their texts from the pretrained model."""
+    items: Any = None
+    """The items table, where measures may ask for it."""
 
     @classmethod
     def of(cls, train: Log, resources: Resources) -> Catalogue:
         """From the training part of a log."""
         counts = np.bincount(train.item[train.positive], minlength=train.n_items).astype(np.int32)
-        return cls(counts, resources.text_vectors())
+        return cls(counts, resources.text_vectors(), resources.items)
 
 
 def of_source(source: Source, state: State, resources: Resources) -> Score:
@@ -66,17 +69,24 @@ def rank_cases(
     longest: int = LONGEST,
     advance: Callable[[int], None] = lambda done: None,
 ) -> Ranking:
-    """Rank all cases, a block at a time, so that memory stays bounded; ``advance`` hears how many are done."""
+    """Rank all cases, a block at a time, so that memory stays bounded; ``advance`` hears how many are done.
+
+    Several workers rank a stretch of the cases each.
+    """
     found: list[Ints] = []
     lists: list[Ints] = []
     sizes: list[Ints] = []
-    for block in cases.blocks():
-        ranked, best, size = _rank_block(score(block), block, longest)
-        found += ranked
-        lists.append(best)
-        sizes.append(size)
-        advance(len(block))
-    return Ranking(found, np.concatenate(sizes), np.concatenate(lists), catalogue.counts, catalogue.vectors)
+    own = cases if team().alone else cases.take(team().stretch(len(cases)))
+    with team().apart():
+        for block in own.blocks():
+            ranked, best, size = _rank_block(score(block), block, longest)
+            found += ranked
+            lists.append(best)
+            sizes.append(size)
+            advance(len(block))
+    found, lists, sizes = (team().chained(one) for one in (found, lists, sizes))
+    known = (catalogue.counts, catalogue.vectors, catalogue.items)
+    return Ranking(found, np.concatenate(sizes), np.concatenate(lists), *known)
 
 
 def _rank_block(scores: Floats, block: Cases, longest: int) -> tuple[list[Ints], Ints, Ints]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -15,16 +17,31 @@ from genre.clock import note, timed, times
 from genre.config import ModelSection, TrainSection
 from genre.hidden import PassingStates, States, hidden_states, tokenize
 from genre.layers import AttentionPooling, FirstPooling, LastPooling, MeanPooling
+from genre.noise import Dealt, Standing, dealt_noise, padded_to
+from genre.parallel import team, whole
 from genre.stack import Stack, Tuning
 from genre.text import batches_by_length
 from genre.types import Floats
 
+Rows = NDArray[np.int64]
 POOLINGS: dict[str, Callable[[int], nn.Module]] = {
     "mean": lambda hidden: MeanPooling(),
     "first": lambda hidden: FirstPooling(),
     "last": lambda hidden: LastPooling(),
     "attention": AttentionPooling,
 }
+
+
+@dataclass(frozen=True)
+class Followed:
+    """Vectors of some texts, whose gradient will be carried back."""
+
+    vectors: Tensor
+    """``[texts, hidden]``: a leaf, which collects the gradient."""
+    noise: Standing
+    """Where random numbers stood when they were made."""
+    parts: list[tuple[NDArray[np.int64], Tensor]] = field(default_factory=list)
+    """Which texts each batch held, and its vectors with their graph; none where they are computed anew."""
 
 
 class TextEncoder(nn.Module):
@@ -34,15 +51,15 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.stack, self.unit = stack, unit
         self.pool = POOLINGS[pooling](stack.hidden_size)
-        self.noise = torch.get_rng_state()
+        self.noise = Standing.now()
         """Where random numbers stood at the start of the last `encode`."""
 
     def forward(self, states: Tensor, real: Tensor | None) -> Tensor:
         return self.pooled(self.stack(states, real), real)
 
     def pooled(self, states: Tensor, real: Tensor | None) -> Tensor:
-        """One vector a text from the states after the last layer."""
-        vectors = self.pool(states, real)
+        """One vector a text from the states after the last layer; on the processor, wherever they are."""
+        vectors = self.pool(states, None if real is None else real.to(states.device)).to("cpu")
         return nn.functional.normalize(vectors, dim=-1) if self.unit else vectors
 
     def trained_state(self) -> dict[str, Tensor]:
@@ -50,7 +67,7 @@ class TextEncoder(nn.Module):
         trained = {name for name, weight in self.named_parameters() if weight.requires_grad}
         state = self.state_dict().items()
         kept = {name: weight for name, weight in state if name in trained or name.startswith("pool.")}
-        return {name: weight.detach().clone().contiguous() for name, weight in kept.items()}
+        return {name: whole(weight).detach().clone().contiguous() for name, weight in kept.items()}
 
     @property
     def trainable(self) -> bool:
@@ -66,11 +83,44 @@ class TextEncoder(nn.Module):
     @torch.no_grad()
     def encode(self, states: States, rows: NDArray[np.int64], token_budget: int) -> Tensor:
         """Vectors of some texts, in batches of similar length, without a graph: ``[rows, hidden]``."""
-        self.noise = torch.get_rng_state()
-        vectors = torch.empty(len(rows), self.stack.hidden_size)
+        self.noise = Standing.now()
+        vectors = torch.zeros(len(rows), self.stack.hidden_size)
         for part in self._parts(states, rows, token_budget):
-            vectors[torch.from_numpy(part)] = self(*states.batch(rows[part]))
-        return vectors
+            with self._dealt(states, rows, part) as (mine, entering, real, weight):
+                vectors[torch.from_numpy(mine)] = weight * self(entering, real)
+        return team().sum(vectors)
+
+    def follow(self, states: States, rows: NDArray[np.int64], token_budget: int, most: int) -> Followed:
+        """The same, to carry a gradient back later: with their graph where they are at most ``most`` tokens."""
+        places = sum(
+            len(part) * int(states.lengths[rows[part]].max()) for part in self._parts(states, rows, token_budget)
+        )
+        if places > most or self.stack.checkpointing:
+            return Followed(self.encode(states, rows, token_budget).requires_grad_(), self.noise)
+        parts: list[tuple[Rows, Tensor]] = []
+        vectors = torch.zeros(len(rows), self.stack.hidden_size)
+        for part in self._parts(states, rows, token_budget):
+            with self._dealt(states, rows, part) as (mine, entering, real, weight):
+                own = weight * self(entering, real)
+            parts.append((mine, own))
+            vectors[torch.from_numpy(mine)] = own.detach()
+        return Followed(team().sum(vectors).requires_grad_(), self.noise, parts)
+
+    def carry(self, states: States, rows: NDArray[np.int64], of: Followed, share: float, token_budget: int) -> None:
+        """Carry a ``share`` of the gradient that was collected in followed vectors into the weights."""
+        if of.vectors.grad is None:
+            return
+        gradient = team().mean(of.vectors.grad) * share
+        if not of.parts:
+            self.noise = of.noise
+            self.backward(states, rows, gradient, token_budget)
+            return
+        with timed("backward, layers"):
+            for part, vectors in of.parts:
+                tokens = states.lengths[rows[part]]
+                note(texts=len(part), tokens=int(tokens.sum()), places=len(part) * int(tokens.max()))
+                vectors.backward(team().size * gradient[torch.from_numpy(part)])
+        of.parts.clear()
 
     def backward(self, states: States, rows: NDArray[np.int64], gradient: Tensor, token_budget: int) -> None:
         """Carry the gradient of some texts' vectors into the weights, a batch at a time, so that memory is bounded.
@@ -79,15 +129,26 @@ class TextEncoder(nn.Module):
         gradient is exact for the weights as they were there.
         Gao et al., GradCache (2021), https://arxiv.org/abs/2101.06983.
         """
-        with torch.random.fork_rng(devices=[]):
-            torch.set_rng_state(self.noise)
+        with self.noise.again():
             for part in self._parts(states, rows, token_budget):
-                entering, real = states.batch(rows[part])
-                vectors = self(entering, real)
-                with timed("backward, layers"):
-                    places = entering.shape[0] * entering.shape[1]
-                    note(texts=len(part), tokens=int(states.lengths[rows[part]].sum()), places=places)
-                    vectors.backward(gradient[torch.from_numpy(part)])
+                with self._dealt(states, rows, part) as (mine, entering, real, weight):
+                    vectors = self(entering, real)
+                    with timed("backward, layers"):
+                        places = entering.shape[0] * entering.shape[1]
+                        note(texts=len(mine), tokens=int(states.lengths[rows[mine]].sum()), places=places)
+                        # What all have together is a sum, and gradients are made the mean of all.
+                        vectors.backward(weight * team().size * gradient[torch.from_numpy(mine)])
+
+    @contextmanager
+    def _dealt(self, states: States, rows: Rows, part: Rows) -> Iterator[tuple[Rows, Tensor, Tensor | None, float]]:
+        """This worker's texts of a batch, their states, and how much they count: nothing, where there are none left."""
+        if team().alone:
+            yield part, *states.batch(rows[part]), 1.0
+            return
+        at, weight = team().dealt(len(part))
+        entering, real = states.batch(rows[part[at]])
+        with dealt_noise(Dealt.of(at, len(part))):
+            yield part[at], *padded_to(entering, real, int(states.lengths[rows[part]].max())), weight
 
     def _parts(self, states: States, rows: NDArray[np.int64], token_budget: int) -> Iterator[NDArray[np.int64]]:
         for batch in batches_by_length(states.lengths[rows], token_budget):

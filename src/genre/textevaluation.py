@@ -17,6 +17,7 @@ from genre.errors import RunError
 from genre.files import replacing_folder, seal, write_json
 from genre.heads import Head
 from genre.metrics import Metric, Predictions
+from genre.parallel import team
 from genre.run import Run
 from genre.sheets import Rows, Sheet, SheetMaker
 from genre.taskmeasures import cost, directions_of, measures_of_task, paired
@@ -53,6 +54,8 @@ class TextEvaluation:
         tasks = {name: found for name, head in self.models["model"].heads.items() if (found := self._task(name, head))}
         result = self._result(tasks)
         result["cost"] = cost(self.run, time.perf_counter() - started, self.seconds)
+        if not team().leads:
+            return
         with replacing_folder(folder) as aside:
             write_json(aside / "metrics.json", result)
             write_json(aside / "examples.json", self._examples())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +20,11 @@ from genre.errors import GenreError
 from genre.fitting import PHASES, Phase
 from genre.heads import Examples, Head, LabelFacts
 from genre.model import label_facts, language_of
+from genre.noise import dealt_noise, padded_to
+from genre.parallel import team
 from genre.perturbations import Pass, Perturbation, Reading, Said
+from genre.sharding import put_in_place
+from genre.sharing import TextShare, gathered
 from genre.sheets import IGNORED, SOURCE, Rows, SheetMaker
 from genre.stepping import Stepper, tables_of
 from genre.textencoder import build, load
@@ -38,6 +43,7 @@ class TextFitter:
         self.config, self.section, self.train = config, section, config.train
         self.loaded = load(section.backbone)
         self.text, self.tuning = build(section, self.loaded, self.train)
+        put_in_place(self.text)
         self.maker = SheetMaker(section, self.loaded, data, config.seed, self.train.shots)
         self.sheet = self.maker.part("train")
         if not len(self.sheet):
@@ -134,7 +140,7 @@ class TextFitter:
                 stepper.step()
             steps += 1
             advance(1)
-        means = {name: total / steps for name, total in totals.items()}
+        means = team().means({name: total / steps for name, total in totals.items()})
         if phase != "contrast":
             self.model.balance.epoch_done(means)
         return means
@@ -189,12 +195,23 @@ class TextFitter:
         budget = self.train.token_budget // (1 if perturb is None else perturb.passes)
         for part in [rows] if still else self.sheet.parts(rows, budget, together):
             share = len(part) / len(rows)
-            losses = self._losses(part, phase) if perturb is None else self._perturbed(part, perturb)
-            with timed("backward"):
-                self.model.balance.backward(losses, self._shared(phase), share)
-            for name, loss in losses.items():
+            for name, loss in self._piece(part, phase, perturb, share, together).items():
                 totals[name] += share * float(loss.detach())
         return totals
+
+    def _piece(
+        self, part: Rows, phase: Phase, perturb: Perturbation | None, share: float, together: bool
+    ) -> dict[str, Tensor]:
+        """The gradient of a piece that is a ``share`` of its batch, or of what this worker has of it; the losses."""
+        mine = None if team().alone else TextShare.of(part, self.sheet, team(), together)
+        rows, longest = (part, 0) if mine is None else (mine.rows, mine.longest)
+        with nullcontext() if mine is None else dealt_noise(mine.dealt):
+            losses = self._perturbed(rows, perturb, longest) if perturb else self._losses(rows, phase, longest)
+            if mine is not None:
+                losses = team().weighed(losses, mine.counts(self.section.heads, self.model.heads, self.sheet))
+            with timed("backward"):
+                self.model.balance.backward(losses, self._shared(phase), share)
+        return losses
 
     def _contrast(self, rows: Rows) -> dict[str, float]:
         """The gradient of the pairs of texts within each piece of a batch, and their mean loss."""
@@ -204,25 +221,31 @@ class TextFitter:
         known = rows[~np.isnan(self.sheet.labels[name][rows])]
         total = 0.0
         for part in self.sheet.parts(known, self.train.token_budget, together=False) if len(known) else []:
-            vectors = read(self.text, self.states, part, self.sheet, tokens=False).pooled
-            loss = pair_loss(vectors, labels[torch.from_numpy(part)]) * (len(part) / len(known))
-            with timed("backward"):
-                loss.backward()
+            share = TextShare.of(part, self.sheet, team())
+            with nullcontext() if team().alone else dealt_noise(share.dealt):
+                vectors = read(self.text, self.states, share.rows, self.sheet, False, share.longest).pooled
+                # All see all pairs; what one's own texts have of the gradient is a part of a sum, not of a mean.
+                everybody = vectors if team().alone else gathered(vectors, share, team())
+                loss = pair_loss(everybody, labels[torch.from_numpy(part)]) * (len(part) / len(known))
+                with timed("backward"):
+                    (team().size * loss).backward()
             total += float(loss.detach())
         return {"contrast": total}
 
-    def _losses(self, rows: Rows, phase: Phase) -> dict[str, Tensor]:
-        if phase == "finetune":
-            made = read(self.text, self.states, rows, self.sheet, self.model.reads_tokens)
-        elif self.table is not None:
-            made = Read(self.table[torch.from_numpy(rows)])
-        else:
-            with torch.no_grad():
-                made = read(self.text, self.states, rows, self.sheet, self.model.reads_tokens)
-        return self.model.losses(made, self.sheet, rows)
+    def _losses(self, rows: Rows, phase: Phase, longest: int = 0) -> dict[str, Tensor]:
+        return self.model.losses(self._made(rows, phase, longest), self.sheet, rows)
 
-    def _perturbed(self, rows: Rows, perturb: Perturbation) -> dict[str, Tensor]:
-        entering, real = self.states.batch(rows)
+    def _made(self, rows: Rows, phase: Phase, longest: int) -> Read:
+        """What the language model makes of some rows, with a graph where it learns."""
+        if phase == "finetune":
+            return read(self.text, self.states, rows, self.sheet, self.model.reads_tokens, longest)
+        if self.table is not None:
+            return Read(self.table[torch.from_numpy(rows)])
+        with torch.no_grad():
+            return read(self.text, self.states, rows, self.sheet, self.model.reads_tokens, longest)
+
+    def _perturbed(self, rows: Rows, perturb: Perturbation, longest: int = 0) -> dict[str, Tensor]:
+        entering, real = padded_to(*self.states.batch(rows), longest)
 
         def once(states: Tensor) -> Pass:
             made = read_states(self.text, states, real, rows, self.sheet, self.model.reads_tokens)
@@ -259,7 +282,9 @@ class TextFitter:
     @torch.no_grad()
     def _table(self) -> Tensor:
         """The vectors of all training texts by the language model as it is."""
-        table = torch.empty(len(self.sheet), self.loaded.hidden_size)
-        for rows in self.sheet.parts(np.arange(len(self.sheet)), self.train.token_budget, together=False):
-            table[torch.from_numpy(rows)] = read(self.text, self.states, rows, self.sheet, tokens=False).pooled
-        return table
+        table = torch.zeros(len(self.sheet), self.loaded.hidden_size)
+        for part in self.sheet.parts(np.arange(len(self.sheet)), self.train.token_budget, together=False):
+            at, weight = team().dealt(len(part))
+            made = read(self.text, self.states, part[at], self.sheet, tokens=False)
+            table[torch.from_numpy(part[at])] = weight * made.pooled
+        return team().sum(table)

@@ -24,6 +24,8 @@ from genre.files import replacing_folder, seal, unseal
 from genre.heads import Examples, Head, LabelFacts, Language, Tokens
 from genre.hidden import States
 from genre.model import language_of, state_of
+from genre.noise import padded_to
+from genre.parallel import team
 from genre.prompts import Writer
 from genre.sheets import IGNORED, Rows, Sheet
 from genre.textencoder import TextEncoder, build, load
@@ -42,12 +44,13 @@ class Read:
     """``[m, l, hidden]``, where a head reads tokens."""
 
 
-def read(text: TextEncoder, states: States, rows: Rows, sheet: Sheet, tokens: bool) -> Read:
+def read(text: TextEncoder, states: States, rows: Rows, sheet: Sheet, tokens: bool, longest: int = 0) -> Read:
     """Some texts of a sheet through the trained layers; the vector of a text is of its prompt alone.
 
-    What is written behind a prompt is not seen by it: a decoder's tokens see earlier ones only.
+    What is written behind a prompt is not seen by it: a decoder's tokens see earlier ones only. They are padded to
+    ``longest`` tokens at least.
     """
-    entering, real = states.batch(rows)
+    entering, real = padded_to(*states.batch(rows), longest)
     return read_states(text, entering, real, rows, sheet, tokens)
 
 
@@ -58,7 +61,8 @@ def read_states(
     ends = torch.from_numpy(sheet.asked_lengths[rows])
     prompt = torch.arange(entering.shape[1]) < ends[:, None]
     after = text.stack(entering, real)
-    return Read(text.pooled(after, None if bool(prompt.all()) else prompt), after if tokens else None)
+    pooled = text.pooled(after, None if bool(prompt.all()) else prompt)
+    return Read(pooled, after.to("cpu") if tokens else None)
 
 
 class TextTaskModel(nn.Module):
@@ -152,19 +156,23 @@ class TrainedTexts:
         """The texts of a sheet through the language model, some rows at a time."""
         self.text.eval()
         states = sheet.states(self.loaded, self.text.stack.taps, self.token_budget, most_bytes)
-        for rows in sheet.parts(np.arange(len(sheet)), self.token_budget, together=False):
+        for part in sheet.parts(np.arange(len(sheet)), self.token_budget, together=False):
+            rows = part[team().dealt(len(part))[0]]
             yield rows, read(self.text, states, rows, sheet, self.model.reads_tokens)
 
     @torch.inference_mode()
     def answers_of(self, sheet: Sheet, readings: Iterable[tuple[Rows, Read]]) -> dict[str, list[Floats]]:
         """What the heads make of texts that the language model has read."""
         self.model.eval()
-        found: dict[str, list[Floats]] = {}
+        own: list[tuple[str, Rows, Floats]] = []
         for rows, made in readings:
-            for name, values in self.model.predictions(made, sheet, rows).items():
-                one = found.setdefault(name, [np.zeros(0, dtype=np.float32)] * len(sheet))
-                for row, value in zip(rows, values.float().numpy(), strict=True):
-                    one[row] = value
+            said = self.model.predictions(made, sheet, rows)
+            own += [(name, rows, values.float().numpy()) for name, values in said.items()]
+        found: dict[str, list[Floats]] = {}
+        for name, rows, values in team().chained(own):
+            one = found.setdefault(name, [np.zeros(0, dtype=np.float32)] * len(sheet))
+            for row, value in zip(rows, values, strict=True):
+                one[row] = value
         return found
 
     @property
@@ -198,7 +206,9 @@ def load_heads(folder: Path, data: Dataset, loaded: Any) -> TextTaskModel:
         raise RunError(f"{folder}: was trained on other data than those here; run 'genre train' again")
     section = TypeAdapter(ModelSection).validate_python(manifest["model"])
     labels = TypeAdapter(dict[str, LabelFacts]).validate_python(manifest["labels"])
-    model = TextTaskModel(section, labels, manifest["hidden"], language_of(loaded))
+    language = language_of(loaded)
+    # Without output vectors no head can start from a word; it need not, as what was saved is put in.
+    model = TextTaskModel(section, labels, manifest["hidden"], None if language.vocabulary is None else language)
     try:
         model.load_state_dict(load_file(folder / "heads.safetensors"))
     except RuntimeError as error:

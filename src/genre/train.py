@@ -16,7 +16,7 @@ from genre import checkpoint
 from genre.checkpoint import Progress, set_weights, weights_of
 from genre.clock import stretch, timed, times
 from genre.config import Config, TrainSection
-from genre.curves import Curves
+from genre.curves import Curves, Watch
 from genre.data import PARTS, Dataset, Log
 from genre.errors import GenreError
 from genre.files import digest, write_json
@@ -25,6 +25,7 @@ from genre.heads import Head
 from genre.labels import CHOSEN
 from genre.limits import Shape, step_shapes, use_threads
 from genre.model import labels_of
+from genre.parallel import team
 from genre.progress import progress as progress_bar
 from genre.run import Run
 from genre.stack import computes_bfloat16
@@ -32,12 +33,16 @@ from genre.stepping import averaged
 from genre.textencoder import load
 from genre.textfitting import TextFitter
 from genre.textvalidation import TextValidation
+from genre.tracking import pace, started
 from genre.types import Floats
 from genre.validation import Measure, Validation
+from genre.warmstart import Start, facts_of
 
 
-def train(config: Config, run: Run) -> None:
+def train(config: Config, run: Run, watch: Watch | None = None) -> None:
     """Train the model of ``config`` on the run's data; a training that was cut short goes on where it stopped.
+
+    ``watch`` hears every epoch and may end the training by raising, which leaves the stage undone.
 
     Raises `GenreError` when there is nothing to learn from, or the loss is no longer finite.
     """
@@ -46,14 +51,34 @@ def train(config: Config, run: Run) -> None:
     # How many threads compute is no part of what is made.
     settings = {name: value for name, value in sections["train"].items() if name != "threads"}
     inputs = {"data": data.hash, "model": sections["model"], "train": settings, "seed": config.seed}
-    run.do("model", inputs, lambda folder: Training(config, data, folder, digest(inputs)).run())
+    if config.refresh.start is not None:
+        inputs["start"] = facts_of(config)
+    key, executor = digest(inputs), config.executor
+    if watch is not None and not executor.here:
+        # What hears it and may end it is in this process.
+        print("executor: a training that is watched, as by a search, is done by one worker")
+
+    def work(folder: Path) -> None:
+        if watch is not None or executor.here:
+            Training(config, data, folder, key, watch).run()
+        else:
+            executor.run(train_in_team, config, run.path("data").absolute(), folder.absolute(), key)
+
+    run.do("model", inputs, work)
+
+
+def train_in_team(config: Config, data: Path, folder: Path, key: str) -> None:
+    """What each of several workers does."""
+    Training(config, Dataset.load(data), folder, key).run()
 
 
 class Training:
     """One training: its phases, early stopping, checkpoints."""
 
-    def __init__(self, config: Config, data: Dataset, folder: Path, key: str) -> None:
-        self.config, self.data, self.folder, self.key = config, data, folder, key
+    def __init__(self, config: Config, data: Dataset, folder: Path, key: str, watch: Watch | None = None) -> None:
+        self.start = None if config.refresh.start is None else Start.of(config, data)
+        data = data if self.start is None else self.start.replayed
+        self.config, self.data, self.folder, self.key, self.watch = config, data, folder, key, watch
         log = Log.of(data)
         _check(log)
         self.measure = Measure.of(config.train.early_stopping.metric)
@@ -80,14 +105,17 @@ class Training:
             _check_labels(heads, self.fitter.sheet.labels)
             valid, room = self.fitter.maker.part("valid"), self.fitter.most_bytes
             self.validation = TextValidation(valid, heads, self.measure.name, room, config.seed)
+        if self.start is not None:
+            self.start.into(self.fitter)
 
     def run(self) -> None:
         """All phases, then the files that later stages read."""
         if self.config.train.precision == "bfloat16" and not computes_bfloat16():
             print("train.precision: this processor has no bfloat16 instructions, so float32 would be faster")
-        stood = checkpoint.load_progress(self.saved, self.key)
+        stood = self._stood()
         progress = stood or Progress()
-        with Curves(self.folder, progress.curves) as curves:
+        sessions = started(self.config, self.folder.parent, len(progress.curves)) if team().leads else []
+        with Curves(self.folder, progress.curves, sessions, self.watch) as curves:
             phases = self.fitter.phases()
             for phase in phases:
                 if stood is None:
@@ -102,9 +130,20 @@ class Training:
         self._save("finetuned")
         self._report(progress)
 
+    def _stood(self) -> Progress | None:
+        """Where the training stands, which is the same to all workers."""
+        stood = checkpoint.load_progress(self.saved, self.key)
+        if len(set(team().joined((stood.phase, stood.epoch) if stood else None))) > 1:
+            raise GenreError(f"{self.saved}: workers do not see the same files here; put the run on shared storage")
+        return stood
+
     @times("write", whole=True)
     def _save(self, version: str) -> None:
-        self.fitter.trained().save(self.folder / version, self.data.hash)
+        trained = self.fitter.trained()
+        if team().leads:
+            trained.save(self.folder / version, self.data.hash)
+        elif trained.text is not None:
+            trained.text.trained_state()  # Whoever holds a part of it has to hand it over.
 
     def _phase(self, progress: Progress, curves: Curves, resume: bool) -> None:
         phase = progress.phase
@@ -115,7 +154,7 @@ class Training:
         else:
             best = weights_of(self.fitter)
             self._estimate(phase)
-            if phase == "finetune":
+            if phase == "finetune" or self.start is not None:
                 progress.best = self._signed(self._measured())
         patience = self.config.train.early_stopping.patience
         while progress.epoch < self.fitter.most_epochs(phase) and progress.epoch - progress.best_epoch < patience:
@@ -130,7 +169,7 @@ class Training:
     def _epoch(
         self, progress: Progress, curves: Curves, steppers: dict[str, Any], best: dict[str, Tensor]
     ) -> dict[str, Tensor]:
-        started = time.perf_counter()
+        began = time.perf_counter()
         progress.epoch += 1
         steps = self.fitter.steps_per_epoch()
         with progress_bar(f"{progress.phase} epoch {progress.epoch}", steps) as advance:
@@ -140,23 +179,25 @@ class Training:
         with averaged(steppers.values()):
             if progress.phase == "finetune":
                 self.fitter.settle()
-            return self._judged(progress, curves, losses, best, started)
+            found = {f"loss/{name}": loss for name, loss in losses.items()}
+            found |= pace(steppers, self.fitter, time.perf_counter() - began)
+            return self._judged(progress, curves, found, best, began)
 
     def _judged(
         self,
         progress: Progress,
         curves: Curves,
-        losses: dict[str, float],
+        found: dict[str, float],
         best: dict[str, Tensor],
-        started: float,
+        began: float,
     ) -> dict[str, Tensor]:
-        """Measure an epoch; the best weights so far."""
+        """Measure an epoch that was trained, of which ``found`` is known; the best weights so far."""
         # The heads cannot answer yet from what a contrastive start makes of the texts, so nothing is chosen there.
         judged = progress.phase != "contrast"
         results = self._measured() if judged else {}
-        progress.seconds += time.perf_counter() - started
+        progress.seconds += time.perf_counter() - began
         row = {"phase": progress.phase, "epoch": progress.epoch, "seconds": round(progress.seconds, 3)}
-        row |= {f"loss/{name}": loss for name, loss in losses.items()}
+        row |= found
         row |= {f"valid/{name}": value for name, value in results.items()}
         curves.add(row)
         if not judged:
@@ -201,9 +242,11 @@ class Training:
             "parameters_in_graph": sum(p.numel() for m in modules for p in m.parameters()),
             "interactions": fitter.n_interactions,
             "threads": torch.get_num_threads(),
+            "workers": team().size,
             **(fitter.costs() if isinstance(fitter, TextFitter) else {}),
         }
-        write_json(self.folder / "training.json", facts)
+        if team().leads:
+            write_json(self.folder / "training.json", facts)
 
 
 def shapes_of(config: Config) -> list[Shape]:

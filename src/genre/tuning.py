@@ -23,6 +23,7 @@ from genre.resources import model_hash, text_settings
 from genre.run import Run
 from genre.sources import Resources, Source
 from genre.systems import Catalogue, longest_list, mean, measure, metric_named, of_source, rank_cases
+from genre.types import State
 
 CRITERION = "ndcg@10"
 """The metric that settings are chosen by."""
@@ -96,17 +97,29 @@ class Tuner:
     def _search(self, source: Source) -> Tuned:
         best, best_value, valid = source, -np.inf, {}
         trials: list[dict[str, Any]] = []
-        for settings in combinations(source):
-            tried: Source = Slot("sources").build({**describe(source), **settings})
-            measured = self._measure(tried)
+        grid = list(combinations(source))
+        sources = [Slot("sources").build({**describe(source), **settings}) for settings in grid]
+        states = self._fitted(sources)
+        for settings, tried in zip(grid, sources, strict=True):
+            measured = self._measured(tried, next(states))
             value = measured.get(CRITERION)
             trials.append({"settings": settings, CRITERION: value})
             if value is not None and value > best_value:
                 best, best_value, valid = tried, value, measured
         return Tuned(best, trials, valid)
 
-    def _measure(self, source: Source) -> dict[str, float | None]:
-        state = source.fit(self.log, self.resources)
+    def measured(self, source: Source) -> dict[str, float | None]:
+        """The criterion and the metrics of one setting, fitted on training and measured on validation."""
+        return self._measured(source, source.fit(self.log, self.resources))
+
+    def _fitted(self, tried: list[Source]) -> Iterator[State]:
+        """Their states, one after another; what settings share is found once by a source that can."""
+        together = getattr(tried[0], "fit_each", None)
+        if together is not None:
+            return together(tried, self.log, self.resources)
+        return (source.fit(self.log, self.resources) for source in tried)
+
+    def _measured(self, source: Source, state: State) -> dict[str, float | None]:
         metrics = [metric_named(CRITERION), *self.metrics]
         score = of_source(source, state, self.resources)
         ranking = rank_cases(score, self.cases, self.catalogue, longest_list(metrics))

@@ -51,6 +51,85 @@ class Slate:
     """Sources that gave nothing, each with the reason."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Time spent per step, for the whole batch that the query was answered in."""
+    moved: dict[str, dict[str, int]] = field(default_factory=dict)
+    """By reranker, the items of the slate that it moved: how many places up, or down where that is negative."""
+    unmet: dict[str, list[str]] = field(default_factory=dict)
+    """By reranker, what it was to keep and could not."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """A scorer's scores of ``n`` candidates: the sums of ``base``, all of ``weighed`` and all of ``trees``."""
+
+    base: Floats
+    """``[n]``: what depends on no column, such as the mean of the trees; zeros where there is none."""
+    weighed: dict[str, Floats]
+    """By source, what its score adds in a weighed sum."""
+    trees: dict[str, Floats] = field(default_factory=dict)
+    """By column, what it adds in the trees (exact Shapley values); empty for scorers without trees."""
+    weights: dict[str, Floats] = field(default_factory=dict)
+    """By source, how much its standardised score counts: ``[n]``."""
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What one event of the history, or the text, adds to an item's score: how far the score falls without it."""
+
+    item_id: str | None
+    """The item of the event; None for the text."""
+    title: str
+    age: int
+    """Events that came after it; 0 for the latest."""
+    change: float
+    """Score with it less the score without it; negative where the event speaks against the item."""
+    rank_without: int
+    """The item's rank without it, among the same candidates."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What one source says of an item."""
+
+    source: str
+    rank: int | None
+    """Its place in the source's list; None where the source did not retrieve it."""
+    score: float | None
+    """On the source's own scale; None where it said nothing."""
+    weight: float | None
+    """How much the source's standardised score counts in the sum; None where the scorer does not say."""
+    adds: float | None
+    """What the source adds to the item's score in that sum."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why an item is in a slate: what was computed, and a sentence that says no more than that."""
+
+    item_id: str
+    title: str
+    score: float
+    """From the scorer and, where it is set, reading the top again; what rerankers did comes after it."""
+    rank: int
+    """By that score, among the candidates."""
+    scorer_rank: int
+    """By the scorer alone: another one where reading the top again moved it."""
+    carried: list[Carried]
+    """Events of the history and the text by what each adds, the largest first."""
+    events: int
+    """Events of the whole history; only as many of the latest as ``carried`` has were left out one by one."""
+    origins: list[Origin]
+    base: float | None
+    """What the scorer's sum starts from; None where the scorer gives no terms."""
+    terms: dict[str, float]
+    """What each column adds: sources in the weighed sum by their name, columns in the trees as ``trees: column``. With
+    ``base`` they add up to the scorer's score."""
+    missing: dict[str, str]
+    """Sources and heads that gave nothing, each with the reason."""
+    predictions: dict[str, float] = field(default_factory=dict)
+    """What each head says."""
+    sentence: str = ""
+    notes: list[str] = field(default_factory=list)
+    """What else has to be known to read this: what was not looked at, what came after the score."""
 
 
 class Recommender(Protocol):

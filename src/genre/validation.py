@@ -13,6 +13,7 @@ from genre.data import Histories, Log
 from genre.heads import Head
 from genre.metrics import Metric, Predictions, Ranking
 from genre.model import labels_of
+from genre.parallel import team
 from genre.ranking import ranks, top_lists
 from genre.types import Floats, Ints, Recommender
 
@@ -92,16 +93,22 @@ class Validation:
         found: list[Ints] = []
         lists: list[Ints] = []
         candidates: list[Ints] = []
-        for block in cases.blocks(1 << 22):
-            allowed, scores = block.allowed(), model.score_next(block.histories)
-            found += ranks(scores, allowed, block.targets)
-            lists.append(top_lists(scores, allowed, 10))
-            candidates.append(allowed.sum(1).astype(np.int32))
+        own = cases if team().alone else cases.take(team().stretch(len(cases)))
+        with team().apart():
+            for block in own.blocks(1 << 22):
+                allowed, scores = block.allowed(), model.score_next(block.histories)
+                found += ranks(scores, allowed, block.targets)
+                lists.append(top_lists(scores, allowed, 10))
+                candidates.append(allowed.sum(1).astype(np.int32))
+        found, lists, candidates = (team().chained(one) for one in (found, lists, candidates))
         return Ranking(found, np.concatenate(candidates), np.concatenate(lists), self.counts, model.item_vectors())
 
     def _predictions(self, model: Recommender, head: str) -> Predictions:
         known = np.flatnonzero(~np.isnan(self.labels[head]))
-        predicted: Floats = model.predict(head, self.histories.take(self.owner[known]), self.rows.item[known])
+        own = known[team().stretch(len(known))]
+        with team().apart():
+            said: Floats = model.predict(head, self.histories.take(self.owner[own]), self.rows.item[own])
+        predicted = np.concatenate(team().joined(said))
         classes = self.classes.get(head)
         return Predictions(self.labels[head][known], predicted, self.rows.user[known], classes)
 

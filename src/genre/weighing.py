@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genre.candidates import Candidates
-from genre.types import Bools, Floats
+from genre.types import Bools, Floats, Terms
+
+Indices = NDArray[np.int64]
 
 
 def standardised_scores(candidates: Candidates) -> Floats:
     """Each source's scores with mean 0 and deviation 1 within each person: ``[sources, candidates]``."""
     return np.stack([candidates.standardised(score) for score in candidates.scores.values()])
+
+
+def weighed_terms(weights: Floats, candidates: Candidates, asked: Indices, scale: Floats | None = None) -> Terms:
+    """The sum of the standardised scores, ``weights`` times ``scale`` (``[asked]``, else 1) each, as its terms."""
+    scale = np.ones(len(asked), dtype=np.float32) if scale is None else scale
+    each = weights[:, None] * scale
+    adds = each * standardised_scores(candidates)[:, asked]
+    by_source, counts = (dict(zip(candidates.scores, rows, strict=True)) for rows in (adds, each))
+    return Terms(np.zeros(len(asked), dtype=np.float32), by_source, {}, counts)
 
 
 def fit_weights(candidates: Candidates, chosen: Bools, reg: float) -> Floats:

@@ -12,6 +12,7 @@ LABELS = {
     "model_before": "model before fine-tuning",
     "pretrained": "language model as it came",
     "retrieved": "pipeline without reading its top again",
+    "unarranged": "pipeline without its rerankers",
     "tfidf": "TF-IDF and a linear model",
 }
 

@@ -12,6 +12,7 @@ from pydantic import StringConstraints, WithJsonSchema
 from genre.component import Slot, component
 from genre.datasets import Reader, Reading
 from genre.errors import DataError
+from genre.rows import stacked
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -100,25 +101,5 @@ def _words(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _united(tables: Iterable[pa.Table]) -> pa.Table | None:
-    """The tables below each other, with all their columns; one whose types do not go together holds words."""
-    import pyarrow as pa
-
     known = list(tables)
-    if not known:
-        return None
-    for name in dict.fromkeys(name for table in known for name in table.column_names):
-        types = [table.schema.field(name).type for table in known if name in table.column_names]
-        try:
-            pa.unify_schemas([pa.schema([(name, one)]) for one in types], promote_options="permissive")
-        except pa.ArrowTypeError:
-            known = [_in_words(table, name) for table in known]
-    return pa.concat_tables(known, promote_options="permissive")
-
-
-def _in_words(table: pa.Table, name: str) -> pa.Table:
-    import pyarrow as pa
-
-    if name not in table.column_names:
-        return table
-    words = [None if value is None else str(value) for value in table[name].to_pylist()]
-    return table.set_column(table.column_names.index(name), name, [pa.array(words, pa.string())])
+    return stacked(known) if known else None

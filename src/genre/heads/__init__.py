@@ -97,6 +97,9 @@ class Head(Protocol):
     A head that reads vectors may have further fields that say what its batches hold: ``negatives`` (candidates drawn
     beside those of the batch), ``mask_seen`` (whether it wants `Examples.seen`), ``view`` (template of
     `Examples.views`).
+
+    Where several workers share a batch, the loss of the whole is put together from theirs. One that is not a mean over
+    the rows with a label has a method ``counts(module, examples) -> float``: how many examples it is the mean of.
     """
 
     predicts: ClassVar[Predicts]
@@ -128,6 +131,15 @@ class Head(Protocol):
 def known(examples: Examples) -> Tensor:
     """Places of the rows that have a label."""
     return (~examples.labels.isnan()).nonzero().squeeze(-1)
+
+
+def counted(head: Head, module: Any, examples: Examples) -> float:
+    """How many examples the loss of a head is the mean of. Raises `GenreError` where the head does not tell."""
+    if (counts := getattr(head, "counts", None)) is not None:
+        return float(counts(module, examples))
+    if not head.label:
+        raise GenreError(f"{type(head).__name__} has no label and no method counts, so one worker must train it alone")
+    return float(len(known(examples)))
 
 
 def one_token(word: str, language: Language) -> int:

@@ -45,6 +45,10 @@ class Generation:
             return examples.tokens.states.sum() * 0.0
         return -module(examples.tokens.states[known], examples.tokens.labels[known]).mean()
 
+    def counts(self, module: Any, examples: Examples) -> float:
+        assert examples.tokens is not None
+        return float((examples.tokens.labels >= 0).sum())
+
     def predict(self, module: Any, examples: Examples) -> Tensor:
         assert examples.tokens is not None
         known = examples.tokens.labels >= 0

@@ -60,5 +60,12 @@ class Listwise:
         losses = functional.softplus(noes[group[kept]].log() - (scores - top[group])[kept])
         return (none.index_add(0, group[kept], losses)[both] / n_yes[both]).mean()
 
+    def counts(self, module: Any, examples: Examples) -> float:
+        rows = known(examples)
+        rows = rows[examples.group[rows] >= 0]
+        yes = examples.labels[rows] > 0.5
+        both = set(examples.group[rows][yes].tolist()) & set(examples.group[rows][~yes].tolist())
+        return float(len(both))
+
     def predict(self, module: Any, examples: Examples) -> Tensor:
         return module(examples.features).sigmoid()

@@ -57,5 +57,9 @@ class Multiclass:
         scores = module(examples.features[rows])
         return functional.cross_entropy(scores, places, weight=module.weights, label_smoothing=self.smoothing)
 
+    def counts(self, module: Any, examples: Examples) -> float:
+        places = module.places(examples.labels[known(examples)])
+        return float(module.weights[places[places >= 0]].sum())
+
     def predict(self, module: Any, examples: Examples) -> Tensor:
         return module(examples.features).softmax(-1)

@@ -57,6 +57,11 @@ class NextItem:
         assert examples.seen is not None
         return _masked(logits, target[rows], examples.seen[rows], self.smoothing)
 
+    def counts(self, module: Any, examples: Examples) -> float:
+        assert examples.positive is not None
+        assert examples.target is not None
+        return float((examples.positive & (examples.target >= 0)).sum())
+
     def predict(self, module: Any, examples: Examples) -> Tensor:
         return module(examples.users, examples.items)
 

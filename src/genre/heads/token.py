@@ -51,6 +51,10 @@ class Token:
         scores = module(examples.tokens.states[known])
         return functional.cross_entropy(scores, examples.tokens.labels[known], label_smoothing=self.smoothing)
 
+    def counts(self, module: Any, examples: Examples) -> float:
+        assert examples.tokens is not None
+        return float((examples.tokens.labels >= 0).sum())
+
     def predict(self, module: Any, examples: Examples) -> Tensor:
         assert examples.tokens is not None
         return module(examples.tokens.states).softmax(-1)

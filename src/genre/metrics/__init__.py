@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from genre.types import Floats, Ints
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Values = dict[str, NDArray[np.float64]]
 """By name (``ndcg@10``): one value a unit ``[units]``, NaN where undefined, or a single number ``[]`` for the whole."""
@@ -28,6 +31,8 @@ class Ranking:
     """``[items]``: interactions of each item in training."""
     item_vectors: Floats
     """``[items, dim]``: unit vectors of the item texts from the pretrained model, the same for all systems."""
+    items: pa.Table | None = None
+    """The items table, for measures that group items by a column."""
 
 
 @dataclass(frozen=True)

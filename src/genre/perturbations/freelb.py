@@ -37,14 +37,15 @@ class Freelb:
         import torch
 
         from genre.adversarial import radius, unit, uphill, within
+        from genre.noise import Standing
 
         furthest, step = radius(reading, self.epsilon), radius(reading, self.step)
         random = (2 * torch.rand_like(reading.entering) - 1) * reading.real[:, :, None]
         change = furthest * torch.rand_like(furthest) * unit(random)
-        noise = torch.get_rng_state()
+        noise = Standing.now()
         found: list[dict[str, Tensor]] = []
         for number in range(self.steps):
-            torch.set_rng_state(noise)
+            noise.put_back()
             entering = (reading.entering + change).detach().requires_grad_()
             done = reading.read(entering)
             found.append(done.losses)

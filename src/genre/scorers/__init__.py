@@ -9,7 +9,11 @@ from genre.types import Bools, Floats, State
 
 
 class Scorer(Protocol):
-    """One way to combine."""
+    """One way to combine.
+
+    It may have ``terms(state, candidates, asked)``: its scores of the ``asked`` candidates (their places in the arrays)
+    as sums over the columns, exactly (`Terms`). An explanation shows them, and says so where a scorer has none.
+    """
 
     reads: ClassVar[Literal["scores", "features"]]
     """The sources' scores alone, or features of ``pipeline.features`` too."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -10,8 +11,8 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from genre.candidates import Candidates
 from genre.component import component
-from genre.types import Bools, Floats, State
-from genre.weighing import fit_weights, standardised_scores
+from genre.types import Bools, Floats, State, Terms
+from genre.weighing import Indices, fit_weights, standardised_scores, weighed_terms
 
 if TYPE_CHECKING:
     import lightgbm
@@ -133,6 +134,21 @@ class LambdaMART:
         said[~read] = weighed[~read] + (lowest - 1 - rest.best(weighed[~read]))[rest.owner]
         return said
 
+    def terms(self, state: State, candidates: Candidates, asked: Indices) -> Terms:
+        weighed = state["weights"] @ standardised_scores(candidates)
+        if "trees0" not in state:
+            return weighed_terms(state["weights"], candidates, asked)
+        read = (candidates.places(weighed) <= self.top)[asked]
+        scale = np.where(read, np.float32(self.start), np.float32(1))
+        made = weighed_terms(state["weights"], candidates, asked, scale)
+        # The trees did not read the others: those are shifted below what they did read.
+        base = (self.score(state, candidates) - weighed)[asked]
+        each = np.zeros((len(asked), len(candidates.scores) + len(candidates.features)), dtype=np.float32)
+        if read.any():
+            shares = _shares(state, matrix(candidates)[asked[read]])
+            each[read], base[read] = shares[:, :-1], shares[:, -1]
+        return replace(made, base=base, trees=dict(zip(columns_of(candidates), each.T, strict=True)))
+
     def shares(self, state: State) -> Floats:
         return state["shares"]
 
@@ -142,6 +158,21 @@ def _said(state: State, columns: Floats) -> Floats:
     written = [state[name] for name in sorted(state) if name.startswith("trees")]
     said = [np.asarray(_booster(text.tobytes()).predict(columns)) for text in written]
     return np.stack(said).mean(0).astype(np.float32)
+
+
+def _shares(state: State, columns: Floats) -> Floats:
+    """What each column adds to what the ensembles say (exact TreeSHAP), and last what they start from, their means.
+
+    Lundberg et al. (2020), https://doi.org/10.1038/s42256-019-0138-9.
+    """
+    written = [state[name] for name in sorted(state) if name.startswith("trees")]
+    said = [np.asarray(_booster(text.tobytes()).predict(columns, pred_contrib=True)) for text in written]
+    return np.stack(said).mean(0).astype(np.float32)
+
+
+def columns_of(candidates: Candidates) -> list[str]:
+    """The names of the columns of `matrix`."""
+    return [*candidates.scores, *candidates.features]
 
 
 def matrix(candidates: Candidates) -> Floats:

@@ -9,7 +9,8 @@ from pydantic import PositiveFloat
 
 from genre.candidates import Candidates
 from genre.component import component
-from genre.types import Bools, Floats, State
+from genre.types import Bools, Floats, State, Terms
+from genre.weighing import Indices
 
 
 @component
@@ -33,9 +34,20 @@ class ReciprocalRank:
 
     def score(self, state: State, candidates: Candidates) -> Floats:
         total = np.zeros(len(candidates), dtype=np.float32)
-        for score in candidates.scores.values():
-            total += 1 / (self.constant + candidates.places(np.where(np.isfinite(score), score, -np.inf)))
+        for values in self._each(candidates).values():
+            total += values
         return total
+
+    def terms(self, state: State, candidates: Candidates, asked: Indices) -> Terms:
+        ones = {name: np.ones(len(asked), dtype=np.float32) for name in candidates.scores}
+        each = {name: values[asked] for name, values in self._each(candidates).items()}
+        return Terms(np.zeros(len(asked), dtype=np.float32), each, {}, ones)
+
+    def _each(self, candidates: Candidates) -> dict[str, Floats]:
+        """What each source adds."""
+        known = {name: np.where(np.isfinite(score), score, -np.inf) for name, score in candidates.scores.items()}
+        places = {name: candidates.places(score) for name, score in known.items()}
+        return {name: (1 / (self.constant + of)).astype(np.float32) for name, of in places.items()}
 
     def shares(self, state: State) -> Floats:
         return state["sources"] / len(state["sources"])

@@ -9,8 +9,8 @@ from pydantic import NonNegativeFloat, PositiveInt
 
 from genre.candidates import Candidates
 from genre.component import component
-from genre.types import Bools, Floats, State
-from genre.weighing import fit_weights, standardised_scores
+from genre.types import Bools, Floats, State, Terms
+from genre.weighing import Indices, fit_weights, standardised_scores, weighed_terms
 
 
 @component
@@ -40,6 +40,9 @@ class Weighted:
 
     def score(self, state: State, candidates: Candidates) -> Floats:
         return state["weights"] @ standardised_scores(candidates)
+
+    def terms(self, state: State, candidates: Candidates, asked: Indices) -> Terms:
+        return weighed_terms(state["weights"], candidates, asked)
 
     def shares(self, state: State) -> Floats:
         return state["weights"] / max(float(state["weights"].sum()), 1e-12)

@@ -50,6 +50,9 @@ class Source(Protocol):
     ones, whose rows and vectors alone are in the resources ``added``; None where it cannot. The others are asked of the
     items that they were fitted on.
 
+    One whose settings share work may have ``fit_each(tried, log, resources)``: the states of ``tried``, which are as it
+    is but for fields in its ``GRID``, one after another, each as ``fit`` would give it.
+
     One whose scores are inner products may have ``vectors(state, resources)``: its `Vectors`, or None where it has none
     after all. In a large catalogue it is then asked through an index.
     """

@@ -47,7 +47,8 @@ class ContentKNN:
         ones = np.ones(len(recent.item), dtype=np.float32)
         latest = sparse.csr_matrix((ones, (recent.owner, recent.item)), shape=(len(histories), len(vectors)))
         people = np.asarray(latest @ vectors)
-        said = [i for i, text in enumerate(histories.texts) if text]
+        # The language model is loaded when somebody has said something, and not before.
+        said = [i for i, text in enumerate(histories.texts) if text and text.strip()]
         if said:
             people[said] += resources.embed([histories.texts[i] or "" for i in said])
         norm = np.linalg.norm(people, axis=1, keepdims=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import PositiveFloat, PositiveInt
 from scipy import sparse
 
@@ -18,6 +20,8 @@ from genre.types import Floats, Ints, State
 
 BLOCK = 1024
 """Items that are compared with all others at a time."""
+MOST_BYTES = 1 << 30
+"""Memory for the weights of settings that are solved together."""
 
 
 @component
@@ -42,12 +46,18 @@ class EASE:
     }
 
     def fit(self, log: Log, resources: Resources) -> State:
-        matrix = log.matrix()
-        if log.n_items <= self.most_items:
-            few = 2 * log.n_users < log.n_items
-            return {"weights": _from_people(matrix, self.reg) if few else _whole(matrix, self.reg)}
-        _say_sparse(log.n_items, self.most_items, self.neighbours)
-        return {"weights": _near(matrix, self.reg, self.neighbours)}
+        return next(self.fit_each([self], log, resources))
+
+    def fit_each(self, tried: Sequence[EASE], log: Log, resources: Resources) -> Iterator[State]:
+        """See `Source`: who chose what together is counted once for all of ``reg``."""
+        matrix, regs = log.matrix(), [one.reg for one in tried]
+        if log.n_items > self.most_items:
+            _say_sparse(log.n_items, self.most_items, self.neighbours)
+            weights: Iterator[Any] = _near(matrix, regs, self.neighbours)
+        else:
+            weights = (_from_people if 2 * log.n_users < log.n_items else _whole)(matrix, regs)
+        # A generator would keep the last one while the next is made.
+        return map(_state, weights)
 
     def score(self, state: State, histories: Histories, resources: Resources) -> Floats:
         weights = state["weights"]
@@ -62,11 +72,20 @@ def _say_sparse(n_items: int, most: int, neighbours: int) -> None:
     print(f"note: ease: {why}: each is predicted from its {neighbours} nearest, not from all", file=sys.stderr)
 
 
-def _whole(matrix: sparse.csr_matrix, reg: float) -> Floats:
-    """Weights of all items for all items; the item-item matrix is factorised and inverted in place."""
+def _state(weights: Any) -> State:
+    return {"weights": weights}
+
+
+def _whole(matrix: sparse.csr_matrix, regs: Sequence[float]) -> Iterator[Floats]:
+    """Weights of all items for all items, for each of the penalties."""
+    together = matrix.T @ matrix
+    return (_inverted(together.toarray(order="F"), reg) for reg in regs)
+
+
+def _inverted(gram: Floats, reg: float) -> Floats:
+    """Weights from how often items were chosen together; the matrix is factorised and inverted in place."""
     from scipy.linalg import get_lapack_funcs
 
-    gram = (matrix.T @ matrix).toarray(order="F")
     gram[np.diag_indices_from(gram)] += reg
     factorise, invert = get_lapack_funcs(("potrf", "potri"), (gram,))
     factor, info = factorise(gram, lower=1, overwrite_a=1)
@@ -79,20 +98,25 @@ def _whole(matrix: sparse.csr_matrix, reg: float) -> Floats:
     return weights
 
 
-def _from_people(matrix: sparse.csr_matrix, reg: float) -> Floats:
+def _from_people(matrix: sparse.csr_matrix, regs: Sequence[float]) -> Iterator[Floats]:
     """The same weights through the matrix of people, which is the smaller one where they are few (Woodbury)."""
     from scipy.linalg import get_lapack_funcs
 
     (solve,) = get_lapack_funcs(("posv",), dtype=np.float32)
-    between = (matrix @ matrix.T).toarray(order="F")
-    between[np.diag_indices_from(between)] += reg
-    _, found, info = solve(between, matrix.toarray(order="F"), lower=1, overwrite_a=1, overwrite_b=1)
-    if info:
-        raise GenreError("ease: the matrix of people could not be inverted; use a larger reg")
-    weights = np.asarray(sparse.csr_matrix(matrix.T) @ np.ascontiguousarray(found))
-    weights /= 1 - weights.diagonal().copy()
-    np.fill_diagonal(weights, 0.0)
-    return weights
+    shared = matrix @ matrix.T
+
+    def weights_of(reg: float) -> Floats:
+        between = shared.toarray(order="F")
+        between[np.diag_indices_from(between)] += reg
+        _, found, info = solve(between, matrix.toarray(order="F"), lower=1, overwrite_a=1, overwrite_b=1)
+        if info:
+            raise GenreError("ease: the matrix of people could not be inverted; use a larger reg")
+        weights = np.asarray(sparse.csr_matrix(matrix.T) @ np.ascontiguousarray(found))
+        weights /= 1 - weights.diagonal().copy()
+        np.fill_diagonal(weights, 0.0)
+        return weights
+
+    return map(weights_of, regs)
 
 
 def _mirrored(lower: Floats, block: int = 1024) -> Floats:
@@ -106,26 +130,39 @@ def _mirrored(lower: Floats, block: int = 1024) -> Floats:
     return rows
 
 
-def _near(matrix: sparse.csr_matrix, reg: float, neighbours: int) -> sparse.csr_matrix:
-    """Weights of each item's nearest for it, a small regression an item: ``[items, items]``, few in a column."""
+def _near(matrix: sparse.csr_matrix, regs: Sequence[float], neighbours: int) -> Iterator[sparse.csr_matrix]:
+    """Weights of each item's nearest for it, a small regression an item: ``[items, items]``, few in a column.
+
+    One for each of the penalties, of which as many are solved at once as `MOST_BYTES` has room for.
+    """
+    people = sparse.csr_matrix(matrix.T)
+    lists = _nearest(people, matrix, neighbours)
+    ends = np.concatenate([[0], np.cumsum([len(near) for near in lists])])
+    rows = np.concatenate(lists)
+    at_once = max(1, MOST_BYTES // max(1, 4 * len(rows)))
+    for i in range(0, len(regs), at_once):
+        for weights in _solved(people, lists, ends, regs[i : i + at_once]):
+            columns = sparse.csc_matrix((weights, rows, ends), shape=(len(lists), len(lists)))
+            yield sparse.csr_matrix(columns)
+
+
+def _solved(people: sparse.csr_matrix, lists: list[Ints], ends: NDArray[np.int64], regs: Sequence[float]) -> Floats:
+    """Weights of every item's nearest, one after another: ``[regs, all the nearest]``."""
     from scipy.linalg import get_lapack_funcs
 
-    people = sparse.csr_matrix(matrix.T)
     (solve,) = get_lapack_funcs(("posv",), dtype=np.float32)
-    lists = _nearest(people, matrix, neighbours)
-    weights: list[Floats] = []
+    weights = np.empty((len(regs), ends[-1]), dtype=np.float32)
     for item, near in enumerate(lists):
         if not len(near):
             continue
         gram = _together(people, np.append(near, np.int32(item)))
-        left = gram[:-1, :-1] + reg * np.eye(len(near), dtype=np.float32)
-        _, found, info = solve(left, gram[:-1, -1:], lower=1)
-        if info:
-            raise GenreError("ease: the matrix of an item's nearest could not be inverted; use a larger reg")
-        weights.append(found[:, 0])
-    ends = np.concatenate([[0], np.cumsum([len(near) for near in lists])])
-    columns = (np.concatenate([np.zeros(0, dtype=np.float32), *weights]), np.concatenate(lists), ends)
-    return sparse.csr_matrix(sparse.csc_matrix(columns, shape=(len(lists), len(lists))))
+        for number, reg in enumerate(regs):
+            left = gram[:-1, :-1] + reg * np.eye(len(near), dtype=np.float32)
+            _, found, info = solve(left, gram[:-1, -1:], lower=1)
+            if info:
+                raise GenreError("ease: the matrix of an item's nearest could not be inverted; use a larger reg")
+            weights[number, ends[item] : ends[item + 1]] = found[:, 0]
+    return weights
 
 
 def _nearest(people: sparse.csr_matrix, matrix: sparse.csr_matrix, neighbours: int) -> list[Ints]:

@@ -1,0 +1,27 @@
+"""A copy of the store, checked; the oldest copies go."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+from genre.jobs import Work
+
+NAME = re.compile(r"store-\d{8}T\d{6}Z\.db")
+
+
+def do(work: Work) -> dict[str, Any]:
+    """Back the store up into ``folder`` of the payload (``backups`` beside the runs), and keep the newest ``keep``."""
+    from genre.store.backup import backup
+
+    folder = Path(work.of("folder", None, str) or work.folder.resolve().parent / "backups")
+    keep = max(1, work.of("keep", 7, int))
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = folder / time.strftime("store-%Y%m%dT%H%M%SZ.db", time.gmtime())
+    facts = backup(work.store.access, path)
+    old = sorted(one for one in folder.iterdir() if NAME.fullmatch(one.name))[:-keep]
+    for one in old:
+        one.unlink()
+    return {"file": str(path), "events": facts.rows["events"], "removed": len(old)}
