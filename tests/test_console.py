@@ -111,6 +111,7 @@ def desk(browser: Browser, url: str, **options: Any) -> Iterator[Desk]:
     context = browser.new_context(**{"viewport": WIDE, "locale": "en-US", "color_scheme": "light", **options})
     page, wrong = context.new_page(), []
     page.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
     page.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("requestfailed", lambda request: wrong.append(request.url) if "socket.io" not in request.url else None)

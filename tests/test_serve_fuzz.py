@@ -46,7 +46,7 @@ def ask(described: Any, examples: int) -> None:
             @settings(
                 max_examples=examples,
                 deadline=None,
-                suppress_health_check=[*HealthCheck.__members__.values()],
+                suppress_health_check=list(HealthCheck),
                 phases=[Phase.explicit, Phase.generate],
                 derandomize=True,
                 database=None,

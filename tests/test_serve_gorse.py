@@ -71,15 +71,15 @@ def test_what_cannot_be_kept_is_refused_whole(client):
 
 
 def test_hidden_items_are_not_recommended_until_they_are_shown_again(client):
-    assert client.post("/session/recommend", params={"n": 1}, json=feedback("x", "i1", "i2")).json()[0]["Id"] == "i3"
-    client.post("/item", json={"ItemId": "i3", "IsHidden": True, "Categories": ["a"]})
-    assert client.get("/item/i3").json()["IsHidden"]
-    assert client.post("/session/recommend", params={"n": 1}, json=feedback("x", "i1", "i2")).json()[0]["Id"] != "i3"
-    assert "i3" not in [one["Id"] for one in client.get("/item/i2/neighbors", params={"n": 19}).json()]
-    client.patch("/item/i3", json={"IsHidden": False, "Comment": None})
-    shown = client.get("/item/i3").json()
+    assert client.post("/session/recommend", params={"n": 1}, json=feedback("x", "i16", "i17")).json()[0]["Id"] == "i18"
+    client.post("/item", json={"ItemId": "i18", "IsHidden": True, "Categories": ["a"]})
+    assert client.get("/item/i18").json()["IsHidden"]
+    assert client.post("/session/recommend", params={"n": 1}, json=feedback("x", "i16", "i17")).json()[0]["Id"] != "i18"
+    assert "i18" not in [one["Id"] for one in client.get("/item/i17/neighbors", params={"n": 19}).json()]
+    client.patch("/item/i18", json={"IsHidden": False, "Comment": None})
+    shown = client.get("/item/i18").json()
     assert (shown["IsHidden"], shown["Categories"]) == (False, ["a"])
-    assert client.post("/session/recommend", params={"n": 1}, json=feedback("x", "i1", "i2")).json()[0]["Id"] == "i3"
+    assert client.post("/session/recommend", params={"n": 1}, json=feedback("x", "i16", "i17")).json()[0]["Id"] == "i18"
 
 
 def test_lists_go_on_by_cursor(client):
