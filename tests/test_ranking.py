@@ -1,13 +1,11 @@
 """Ranks with ties against the system, and lists."""
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from scipy import sparse
 
-from genre.ranking import ranks, ranks_and_lists, top_lists
+from genre.ranking import ranks, top_lists
 
 SCORES = hnp.arrays(np.float32, st.tuples(st.integers(1, 5), st.integers(2, 30)), elements=st.integers(0, 6).map(float))
 
@@ -105,17 +103,3 @@ def test_the_order_of_the_catalogue_changes_no_rank(scores, random):
     before = ranks(scores, allowed, [mine] * len(scores))
     after = ranks(scores[:, order], allowed[:, order], [moved[mine]] * len(scores))
     assert [one.tolist() for one in before] == [one.tolist() for one in after]
-
-
-def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch):
-    rng = np.random.default_rng(0)
-    scores = rng.integers(0, 500, (1501, 1200)).astype(np.float32)
-    hidden = sparse.random(1501, 1200, 0.01, format="csr", random_state=1)
-    targets = [rng.choice(1200, size, replace=False).astype(np.int32) for size in rng.integers(0, 4, 1501)]
-    found = []
-    for threads in ("1", "2", "3"):
-        monkeypatch.setenv("OMP_NUM_THREADS", threads)
-        found.append(ranks_and_lists(scores, hidden, targets, 20))
-    for more in found[1:]:
-        assert all((one == other).all() for one, other in zip(found[0][0], more[0], strict=True))
-        assert (found[0][1] == more[1]).all()

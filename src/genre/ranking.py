@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,17 +74,13 @@ def _rank(
     """Ranks of the targets, and lists: one pass over the scores, a few rows at a time."""
     lists = np.full((len(scores), k), -1, dtype=np.int32)
     own, above = np.empty(len(owner), dtype=np.float32), np.empty(len(owner), dtype=np.int64)
-
-    def work(part: range) -> None:
-        for at, values, peaks in _blocks(scores, part, hide, k):
-            if k:
-                lists[at] = _lists(values, peaks, k)
-            mine = slice(*np.searchsorted(owner, [at.start, at.stop]))
-            rows = owner[mine] - at.start
-            own[mine] = values[rows, items[mine]]
-            above[mine] = _at_least(values, rows, own[mine])
-
-    _in_threads(work, scores)
+    for at, values, peaks in _blocks(scores, hide, k):
+        if k:
+            lists[at] = _lists(values, peaks, k)
+        mine = slice(*np.searchsorted(owner, [at.start, at.stop]))
+        rows = owner[mine] - at.start
+        own[mine] = values[rows, items[mine]]
+        above[mine] = _at_least(values, rows, own[mine])
     # What is not ranked is not above anything: it counts where a target has sunk as low as that.
     sunk = np.isneginf(own)
     above[sunk] = sizes[owner[sunk]]
@@ -98,26 +91,7 @@ def _rank(
     return found.astype(np.int32), lists
 
 
-def _in_threads(work: Callable[[range], None], scores: Floats) -> None:
-    """Do the rows in parts, one a thread: each row is ranked by itself, and numpy lets other threads run meanwhile."""
-    n = len(scores)
-    threads = min(_threads(), n * scores.shape[1] // CELLS, n)
-    if threads < 2:
-        work(range(n))
-        return
-    ends = np.linspace(0, n, threads + 1).astype(int).tolist()
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, (range(*part) for part in itertools.pairwise(ends))))
-
-
-def _threads() -> int:
-    """``OMP_NUM_THREADS``, as the libraries beside it read it, else one a core."""
-    said = os.environ.get("OMP_NUM_THREADS", "")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return int(said) if said.isdecimal() and int(said) else cores
-
-
-def _blocks(scores: Floats, part: range, hide: Hide, k: int) -> Iterator[tuple[slice, Floats, Floats]]:
+def _blocks(scores: Floats, hide: Hide, k: int) -> Iterator[tuple[slice, Floats, Floats]]:
     """Some rows at a time: which, their values (-inf for what is hidden or not finite), the peaks of their groups.
 
     The values are a buffer that the next rows will be written to. Its last columns may be -inf beyond the items.
@@ -127,9 +101,9 @@ def _blocks(scores: Floats, part: range, hide: Hide, k: int) -> Iterator[tuple[s
     width = 1 << max(0, (n // max(128, 4 * k)).bit_length() - 1)
     columns = -(-n // width) * width
     size = max(1, CELLS // max(1, columns))
-    buffer = np.full((min(size, len(part)), columns), -np.inf, dtype=np.float32)
-    for start in range(part.start, part.stop, size):
-        at = slice(start, min(start + size, part.stop))
+    buffer = np.full((min(size, len(scores)), columns), -np.inf, dtype=np.float32)
+    for start in range(0, len(scores), size):
+        at = slice(start, min(start + size, len(scores)))
         values = buffer[: at.stop - start]
         values[:, :n] = scores[at]
         hide(values, at)
