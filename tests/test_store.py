@@ -27,7 +27,6 @@ from genre.store import tables as t
 from genre.store.backup import backup, restore, verify
 from genre.store.checking import LONGEST_CONTEXT, checked, checked_entry
 from genre.store.faults import BadCursor, Conflict, LeaseLost, NotFound, Overloaded, StoreError
-from genre.store.measuring import durable_events
 from genre.store.migrate import migrate, version_of
 from genre.store.records import Entry, Event, Rejected, SlateRow
 from genre.store.replay import differences, rebuild
@@ -185,13 +184,6 @@ def test_reads_of_the_request_path_follow_an_index(tmp_path: Path):
     assert "events_of_user" in plans[0]
 
 
-def test_the_rate_of_durable_events_is_measured_on_what_is_kept(store: Store):
-    found = durable_events(store, threads=4, seconds=0.2)
-    assert found["events"] == store.events.count() > 4
-    assert found["p50_ms"] <= found["p99_ms"]
-    assert found["events_per_s"] == pytest.approx(found["events"] / 0.2, rel=0.7)
-
-
 # The writer
 
 
@@ -326,11 +318,9 @@ def test_a_slate_knows_what_became_of_it(store: Store):
     assert rates == {"a": (4, 1, 0), "b": (3, 1, 1)}
     outcomes = [(o.unit, o.arm, o.slates, o.hits) for o in store.slates.outcomes("x", ["click", "view"])]
     assert outcomes == [("s6", "a", 1, 0), ("u0", "a", 3, 1), ("u1", "b", 3, 2)]
-    assert store.slates.prune(NOW + 3) == 3
-    assert [s.slate_id for s in store.slates.page(limit=3).rows] == ["s3", "s4", "s5"]
+    assert [s.slate_id for s in store.slates.page(limit=3).rows] == ["s0", "s1", "s2"]
     with pytest.raises(NotFound):
-        store.slates.get("s0")
-    assert store.events.count() == 4, "events stay when the slate that they name is pruned"
+        store.slates.get("s9")
 
 
 def test_decisions_are_released_and_never_deleted(store: Store, clock: Clock):

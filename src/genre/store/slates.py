@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, delete, exists, func, literal, select
+from sqlalchemy import Connection, Row, case, exists, func, literal, select
 
 import genre.store.tables as t
 from genre.store.access import Access, found, insert, usable
@@ -106,10 +106,6 @@ class Slates:
         with self._access.reading() as connection:
             rows = connection.execute(asked).all()
         return [(SlateRow(**{name: getattr(row, name) for name in NAMES}), row.touched) for row in rows]
-
-    def prune(self, before: float) -> int:
-        """Delete slates from before a time; the events that name them stay. Says how many went."""
-        return self._access.write(lambda c: c.execute(delete(t.slates).where(t.slates.c.created < before)).rowcount)
 
     def page(self, cursor: str | None = None, limit: int = 1000) -> Page[SlateRow]:
         """All slates in order of their ids, for exports."""
