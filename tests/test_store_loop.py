@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from databases import BOTH, fresh, settings
+from genre.cli import commands
 from genre.component import Slot
 from genre.config import Config, DataSection
 from genre.data import Dataset
@@ -22,7 +23,6 @@ from genre.store import Store, open_store
 from genre.store.checking import checked
 from genre.store.importing import event_ids, import_data
 from genre.store.records import Entry, Event, SlateRow
-from genre.storecommand import store as command
 from toyworld import circle, config, dataset
 
 MAIN = ("user_id", "item_id", "action", "value", "timestamp")
@@ -38,7 +38,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 def called(*arguments: object) -> Result:
-    return CliRunner().invoke(command, [*map(str, arguments)])
+    return CliRunner().invoke(commands, ["store", *map(str, arguments)])
 
 
 def sent(store: Store, *rows: tuple[str, str, str], **fields: Any) -> None:
