@@ -64,6 +64,7 @@ def served(tmp_path_factory) -> Iterator[Running]:
             store.jobs.add("embed", {})
             store.jobs.add("refresh", {})
         yield made
+        print(f"the service said:\n{made.log.read_text()}")
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +86,12 @@ class Desk:
     def go(self, path: str) -> Page:
         """Open a page of the console, and wait until it is alive."""
         self.page.goto(f"{self.url}/console{path}")
+        return self.alive()
+
+    def alive(self) -> Page:
+        """Wait until the page answers to what is pressed in it."""
         self.page.locator("h1").wait_for(timeout=PATIENCE)
-        self.page.wait_for_function("window.socket?.connected ?? true")
+        self.page.wait_for_function("window.did_handshake === true")
         return self.page
 
     def shot(self, name: str) -> None:
@@ -116,8 +121,13 @@ def desk(browser: Browser, url: str, **options: Any) -> Iterator[Desk]:
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("requestfailed", lambda request: wrong.append(request.url) if "socket.io" not in request.url else None)
     page.on("request", lambda asked: wrong.append(f"fetched {asked.url}") if not _own(asked.url, url) else None)
-    yield Desk(page, url)
-    context.close()
+    try:
+        yield Desk(page, url)
+    except BaseException:
+        print(f"the page at its end: {page.url}\n{page.inner_text('body')}\nwent wrong in it: {wrong}")
+        raise
+    finally:
+        context.close()
     assert wrong == []
 
 
@@ -352,7 +362,7 @@ def test_the_keyboard_is_enough(here):
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.classList.contains('middle')")
     page.reload()
-    page.locator("h1").wait_for()
+    here.alive()
     seen = []
     for _ in range(40):
         page.keyboard.press("Tab")
@@ -363,7 +373,7 @@ def test_the_keyboard_is_enough(here):
     assert seen[1:8] == ["Overview", "Try it", "Items and moderation", "Experiments", "Models", "Jobs", "Settings"]
     assert seen.index("all") > seen.index("Settings")
     assert "Skip to the content" in seen[8:], "the focus comes round again: nothing traps it"
-    page.goto(f"{here.url}/console/try")
+    page = here.go("/try")
     line = page.get_by_label("Find a user, or type an id")
     line.focus()
     page.keyboard.type("ann")

@@ -14,7 +14,14 @@ from genre.console.parts import box, empty, words
 
 Table = Literal["items", "users"]
 SHOWN = 6
-PRESSED = "(event) => { const row = event.target.closest('[data-id]'); if (row) emit(row.dataset.id); }"
+# A row may be replaced by the next answer between pressing and letting go, and is then not clicked: what is pressed
+# counts. A click without a button (`detail` is 0) comes from the keyboard or a reader of screens.
+PRESSED = """(event) => {
+    const row = event.target.closest('[data-id]'), by_mouse = event.type === 'mousedown';
+    if (row && (by_mouse ? event.button === 0 : event.detail === 0)) emit(row.dataset.id);
+}"""
+TYPED = "(event) => emit(event.target.value)"
+"""What stands in the line when Enter is pressed, which the pause may still keep from the server."""
 PAUSE = 300
 """Milliseconds without a key pressed, after which is looked."""
 Take = Callable[[str, str], Awaitable[None]]
@@ -39,10 +46,10 @@ class Finding:
         self.line.props(f"outlined dense stack-label debounce={PAUSE} autocomplete=off clearable")
         self.line.props["clear-icon"] = "close"
         self.line.on_value_change(self.look)
-        self.line.on("keydown.enter", self.first, [])
+        self.line.on("keydown.enter", self._entered, js_handler=TYPED)
         self.found = box("div", "stack", aria_live="polite")
-        # Heard on what stays: a row may be replaced by the next answer while it is pressed.
-        self.found.on("click", self._pressed, js_handler=PRESSED)
+        for event in ("mousedown", "click"):
+            self.found.on(event, self._pressed, js_handler=PRESSED)
         self.names: dict[str, str] = {}
         self.rows: list[dict[str, Any]] = []
 
@@ -69,8 +76,9 @@ class Finding:
                 return []
             raise
 
-    async def first(self) -> None:
+    async def _entered(self, event: GenericEventArguments) -> None:
         """Take the first of what is found."""
+        self.line.value = event.args
         await self.look()
         if self.rows and self.line.value:
             await self.take(self.rows[0]["id"], named(self.rows[0]))
