@@ -9,9 +9,9 @@ import numpy as np
 
 from genre.component import Slot
 from genre.data import PARTS
-from genre.decisions import Decisions
 from genre.estimators import Evidence
-from genre.rewardmodel import RewardModel, Situation
+from genre.learn.decisions import Decisions
+from genre.learn.rewardmodel import RewardModel, Situation
 
 ARMS = 20
 

@@ -34,13 +34,13 @@ import numpy as np
 
 from banditlogs import Known, coat, evidence_of, jester, logged
 from genre.component import Slot, names
-from genre.deciding import choose
 from genre.estimators import Evidence
-from genre.intervals import interval
-from genre.knowledge import Knowledge
-from genre.playing import play
+from genre.learn.deciding import choose
+from genre.learn.intervals import interval
+from genre.learn.knowledge import Knowledge
+from genre.learn.playing import play
+from genre.learn.simulate import estimate, told
 from genre.policies import Arms, Feedback, Policy
-from genre.simulate import estimate, told
 from peers.environment import HERE, place
 
 ESTIMATORS = names("estimators")

@@ -28,9 +28,9 @@ from genre.component import names
 from genre.configfile import read_space
 from genre.figures import SERIES, alone, as_svg, drawing
 from genre.run import Run, machine, versions
-from genre.search import Search
-from genre.searchend import saved
-from genre.searchworkers import LocalWorkers
+from genre.search.crew import LocalWorkers
+from genre.search.ending import saved
+from genre.search.loop import Search
 
 NOTHING = 42
 """Trials that do nothing, to time the machinery."""

@@ -28,31 +28,26 @@ BOTTOM = {
     "logcolumns",
     "mapping",
 }
-STAGES = {"prepare", "train", "rank", "evaluate", "report", "compress", "learn", "learnfit", "simulate"}
+STAGES = {
+    "prepare",
+    "train",
+    "rank",
+    "evaluate",
+    "report",
+    "compression.stage",
+    "learn.evaluation",
+    "learn.fit",
+    "learn.simulate",
+}
 TOP = {
-    "arguments",
     "cli",
-    "comparecommand",
-    "compresscommand",
-    "consolecommand",
-    "democommand",
-    "display",
     "jobprocess",
-    "learncommand",
-    "learnedmodel",
-    "profilecommand",
-    "publishing",
-    "reasonsheet",
-    "recommendcommand",
+    "learn.model",
     "reference",
-    "refresh",
-    "refreshcommand",
-    "searchcommand",
-    "servecommand",
-    "storecommand",
-    "textcommand",
+    "refresh.cycle",
+    "refresh.publishing",
     "worker",
-    "workercommand",
+    *(f"commands.{path.stem}" for path in (ROOT / "commands").glob("*.py") if path.stem != "__init__"),
 }
 PROGRAMS = {"console", "jobs", "serve"}
 """What stands above the stages, beside the command line."""

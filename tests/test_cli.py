@@ -405,12 +405,12 @@ def test_waiting_threads_sleep_unless_told_otherwise(given: str):
 
 
 def test_control_c_is_tidy(monkeypatch: pytest.MonkeyPatch):
-    import genre.display
+    import genre.commands.display
 
     def interrupted(*arguments: object) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(genre.display, "listing", interrupted)
+    monkeypatch.setattr(genre.commands.display, "listing", interrupted)
     result = invoke("list")
     assert result.exit_code == 130
     assert "the same command goes on" in result.stderr

@@ -17,19 +17,19 @@ import pytest
 from click.testing import CliRunner, Result
 
 from finished import finished, finished_pairs, finished_texts
-from genre import formtimes
 from genre.additions import Index
-from genre.budgets import Budget, cheapest
 from genre.cli import commands
 from genre.comparisons import Measured
 from genre.component import Slot
-from genre.compress import compress, forms_of
-from genre.compressed import load_form
+from genre.compression import formtimes
+from genre.compression.budgets import Budget, cheapest
+from genre.compression.compressed import load_form
+from genre.compression.formjudges import loss_of
+from genre.compression.stage import compress, forms_of
 from genre.configfile import load
 from genre.data import Dataset
 from genre.errors import ConfigError, GenreError, RunError
 from genre.files import seal
-from genre.formjudges import loss_of
 from genre.pipeline import Pipeline
 from genre.predicting import TextPredictor
 from genre.rank import rank
@@ -321,7 +321,7 @@ def test_forms_of_the_configuration_that_the_language_model_does_not_allow_are_l
     run = finished()
     assert set(forms_of(run.config, ())) >= {"onnx", "ctranslate2", "small"}
     from genre.backbones import Shape
-    from genre.compress import _fitting
+    from genre.compression.stage import _fitting
 
     said: list[str] = []
     fitting = _fitting(forms_of(run.config, ()), Shape(True, 2, "llama"), "items", False, said.append)

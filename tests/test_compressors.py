@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genre.component import Slot, names
+from genre.compression.forms import Served, padded
+from genre.compression.formsteps import checked, shape_of_network
+from genre.compression.network import Network
 from genre.compressors import Form, Material
 from genre.errors import GenreError
-from genre.forms import Served, padded
-from genre.formsteps import checked, shape_of_network
-from genre.network import Network
 from genre.textencoder import load
 from toyworld import WORDS, tiny_backbone, tiny_decoder
 
@@ -228,7 +228,7 @@ def pieces(sort: str) -> Any:
 @pytest.mark.parametrize("sort", ["WordPiece", "BPE", "Unigram"])
 @given(text=st.text(alphabet="abcdefghijklmnopqrstuvwxyz ", max_size=30))
 def test_a_smaller_tokenizer_reads_kept_texts_alike_and_any_other_without_an_unknown(sort: str, text: str):
-    from genre.vocabularies import kept_words, smaller
+    from genre.compression.vocabularies import kept_words, smaller
 
     tokenizer = pieces(sort)
     texts = ["the quick dogs", "jumping over"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from genre.democommand import written
+from genre.commands.demo import written
 from genre.serve.routes_evaluation import PASSWORD
 
 ROOT = Path(__file__).parents[1]

@@ -8,7 +8,7 @@ import pytest
 
 from genre.component import Slot, names
 from genre.detectors import Watched
-from genre.drift import PEOPLE, READS, Happened, People, inputs, look, outputs
+from genre.refresh.drift import PEOPLE, READS, Happened, People, inputs, look, outputs
 from genre.store import open_store
 from genre.store.records import Event, SlateRow
 

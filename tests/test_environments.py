@@ -20,9 +20,9 @@ from genre.environments import Environment, World
 from genre.environments.ratings import Ratings
 from genre.environments.simulator import Simulator
 from genre.errors import ConfigError, DataError
-from genre.knowledge import Knowledge
-from genre.playing import Table, play
-from genre.simulate import estimate, simulate, told
+from genre.learn.knowledge import Knowledge
+from genre.learn.playing import Table, play
+from genre.learn.simulate import estimate, simulate, told
 from toyworld import tiny_backbone
 
 DATA = Path(os.environ.get("GENRE_DATA") or "../shared/data")
@@ -225,7 +225,7 @@ def test_gymnasium_takes_a_world():
     pytest.importorskip("gymnasium")
     from gymnasium.utils.env_checker import check_env
 
-    from genre.gymworld import WorldEnv
+    from genre.learn.gymworld import WorldEnv
 
     env = WorldEnv(ratings(), slate=2, rounds=80, seed=1)
     with warnings.catch_warnings():

@@ -13,17 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genre.component import Slot, names
-from genre.deciding import choose, marginals, propensities
 from genre.errors import ConfigError, DataError
 from genre.estimators import Estimate, Evidence
-from genre.intervals import diagnosed, difference, interval, warnings
-from genre.judging import judged
-from genre.learn import evaluate_table
+from genre.learn.deciding import choose, marginals, propensities
+from genre.learn.evaluation import evaluate_table
+from genre.learn.intervals import diagnosed, difference, interval, warnings
+from genre.learn.judging import judged
+from genre.learn.logchecks import estimated
+from genre.learn.rewardmodel import RewardModel, Situation
+from genre.learn.rewards import rewards, to_go
 from genre.learnsection import LearnSection, RewardSection
-from genre.logchecks import estimated
 from genre.policies import Arms
-from genre.rewardmodel import RewardModel, Situation
-from genre.rewards import rewards, to_go
 
 ALL = names("estimators")
 WEIGHTED = ["ips", "snips", "clipped_ips", "independent"]

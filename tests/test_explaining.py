@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 from finished import finished
 from genre.additions import OfCatalogue
 from genre.candidates import Candidates
+from genre.commands.reasonsheet import print_explanations
 from genre.component import Slot, component, names
 from genre.data import Histories, Log
 from genre.errors import GenreError
 from genre.explaining import explain, explain_items, without_each
 from genre.pipeline import Pipeline
 from genre.reasons import OF_HISTORY, SOURCES, WORDS, cited_in
-from genre.reasonsheet import print_explanations
 from genre.reranking import Reranker
 from genre.sources import Resources
 from genre.types import Carried, Query, Slate
@@ -377,7 +377,7 @@ def test_the_command_prints_and_writes_reasons(tmp_path: Path, capsys: pytest.Ca
     assert "the score falls by" in printed
     assert "popular" in printed
     from genre.cli import commands
-    from genre.display import slate_json
+    from genre.commands.display import slate_json
 
     slate = asked(path, STROLL)
     found = json.loads(slate_json(slate, path.data, explain(path, slate, language="zh")))

@@ -20,15 +20,15 @@ from genre.component import Slot
 from genre.config import Config
 from genre.data import Dataset, Log
 from genre.datasets import Reading
-from genre.deciding import choose
-from genre.decisions import Decisions, decisions, of_part
 from genre.errors import ConfigError, DataError, RunError
-from genre.learn import evaluate, taught
-from genre.learnfit import fit, load_policy
+from genre.learn.deciding import choose
+from genre.learn.decisions import Decisions, decisions, of_part
+from genre.learn.evaluation import evaluate, taught
+from genre.learn.fit import fit, load_policy
+from genre.learn.policyfitting import Places, Weights, _moved, value
+from genre.learn.targeting import evidence
 from genre.policies import Arms
-from genre.policyfitting import Places, Weights, _moved, value
 from genre.run import Run
-from genre.targeting import evidence
 from toyworld import WORDS, circle, config, dataset, tiny_backbone
 
 ITEMS, PEOPLE, SLATES, K = 10, 150, 16, 2
@@ -294,7 +294,7 @@ def test_logs_and_runs_that_cannot_be_judged_are_refused(tmp_path: Path):
         decisions(replace(estimated, name="bare"), bare)
     many = replace(rated, learn=replace(rated.learn, propensities="estimated"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("genre.decisions.MOST", 1000)
+        patch.setattr("genre.learn.decisions.MOST", 1000)
         with pytest.raises(ConfigError, match=r"learn.items: 960 slates times 20 items"):
             decisions(many, run)
 

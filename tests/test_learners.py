@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from genre.component import Slot, find, names
-from genre.decisions import Decisions
 from genre.errors import ConfigError, DataError
-from genre.intervals import interval
-from genre.policyfitting import Places
-from genre.rewardmodel import Situation
-from genre.rewards import to_go
-from genre.sessions import by_session, with_own_rewards
-from genre.targeting import evidence
+from genre.learn.decisions import Decisions
+from genre.learn.intervals import interval
+from genre.learn.policyfitting import Places
+from genre.learn.rewardmodel import Situation
+from genre.learn.rewards import to_go
+from genre.learn.sessions import by_session, with_own_rewards
+from genre.learn.targeting import evidence
 
 POLICIES = [name for name in names("learners") if find("learners", name).makes == "policy"]
 GAMMA = 0.9
@@ -142,7 +142,7 @@ def test_values_are_those_of_the_session():
     """Without caution, and with enough passes, the differences between items are the exact ones."""
     import torch
 
-    from genre.qlearning import Steps, Values, follow, loss
+    from genre.learn.qlearning import Steps, Values, follow, loss
 
     train = logged(600, EVENLY, 0, long=12)
     places = Places.of(train, 0.3)
@@ -201,7 +201,7 @@ def test_sessions_are_cut_where_a_part_ends():
     assert first.following.tolist() == [1, -1, 3, -1, 5, -1, 7, -1, 9, -1]
     import torch
 
-    from genre.qlearning import Steps
+    from genre.learn.qlearning import Steps
 
     places = Places.of(first, 0.3)
     steps = Steps.of(first, places.scores, places.slate, places.place)

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from genre.component import Slot, names
-from genre.deciding import Chosen, choose, marginals, propensities, replay
 from genre.errors import DataError
-from genre.ledger import Ledger
+from genre.learn.deciding import Chosen, choose, marginals, propensities, replay
+from genre.learn.ledger import Ledger
+from genre.learn.posteriors import beta_committee, of_committee
 from genre.policies import Arms, Feedback, Policy
-from genre.posteriors import beta_committee, of_committee
 from genre.states import load_state, save_state
 
 ALL = names("policies")

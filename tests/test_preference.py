@@ -20,14 +20,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finished import finished, finished_pairs
-from genre.candidatelists import divergence, gains_of, lists_of
 from genre.cli import commands
 from genre.component import Slot, find, names
-from genre.compress import compress
+from genre.compression.stage import compress
 from genre.data import Dataset
 from genre.errors import ConfigError, GenreError
-from genre.learnedmodel import learn_model
-from genre.modelfitting import ListFitter, ListValidation, scores_of, train_on
+from genre.learn.candidatelists import divergence, gains_of, lists_of
+from genre.learn.model import learn_model
+from genre.learn.modelfitting import ListFitter, ListValidation, scores_of, train_on
 from genre.pipeline import Pipeline
 from genre.rank import rank
 from genre.run import Run
@@ -261,7 +261,7 @@ def test_a_worse_model_is_refused():
 
     good = own(decoder_run(), learner("preference", epochs=4, rate=4.0, patience=4))
     start = Run.open(learn_model(good.config, good, silent)["run"])
-    import genre.learnedmodel as module
+    import genre.learn.model as module
 
     def spoiled(fitter: Any, validation: Any, say: Any) -> Any:
         fitter.learner = Contrary()

@@ -20,11 +20,11 @@ from genre.cli import commands
 from genre.data import Dataset, Log
 from genre.errors import DataError, GenreError
 from genre.pipeline import Pipeline
-from genre.publishing import link_of, publish
-from genre.refresh import Refreshed, family, refresh, result_of
-from genre.refreshgate import judged
-from genre.refreshgate import tests as asked_of
-from genre.refreshlog import grown, of_file, of_store
+from genre.refresh.cycle import Refreshed, family, refresh, result_of
+from genre.refresh.gate import judged
+from genre.refresh.gate import tests as asked_of
+from genre.refresh.log import grown, of_file, of_store
+from genre.refresh.publishing import link_of, publish
 from genre.run import Run
 from genre.serve.judging import judge, measured
 from genre.systems import metric_named
@@ -147,7 +147,7 @@ def test_a_refresh_that_was_cut_short_goes_on(tmp_path: Path, monkeypatch: pytes
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("genre.refresh.rank", killed)
+        patch.setattr("genre.refresh.cycle.rank", killed)
         with pytest.raises(KeyboardInterrupt):
             refresh(last(), lambda run, data: of_file(run, data, log, items, None), quick)
     begun = last().folder.parent / "walk-3"

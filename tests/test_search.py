@@ -24,10 +24,10 @@ from genre.component import Slot, names
 from genre.configfile import load, read_space
 from genre.errors import GenreError
 from genre.run import Run
-from genre.search import Search
+from genre.search.crew import LocalWorkers
+from genre.search.loop import Search
+from genre.search.study import JOURNAL, Trials, mend_journal
 from genre.searchers import SpaceFacts
-from genre.searchstudy import JOURNAL, Trials, mend_journal
-from genre.searchworkers import LocalWorkers
 from toyworld import circle, tiny_backbone
 
 SPACE = """\
@@ -105,7 +105,7 @@ def test_searchers_that_learn_come_nearer_than_chance(name: str):
 
 
 def test_several_objectives_give_a_front():
-    from genre.search import pareto
+    from genre.search.loop import pareto
 
     objectives = "search.objectives=[ndcg@10, train_seconds]"
     trials = searched("known", "search.searcher=genetic", objectives, "search.trials=14")

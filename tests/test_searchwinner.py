@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from genre.searchwinner import Contender, choose, difference, expected_best
+from genre.search.winner import Contender, choose, difference, expected_best
 
 
 def contender(number: int, mean: float, seconds: float = 10.0, noise: float = 0.02, n: int = 400) -> Contender:

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genre.component import Slot
-from genre.deciding import propensities
 from genre.errors import GenreError
 from genre.jobs import Work
 from genre.jobs import rerank as reranking
+from genre.learn.deciding import propensities
 from genre.learnsection import RewardSection
 from genre.policies import Arms
 from genre.serve.batching import Call

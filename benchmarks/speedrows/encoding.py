@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from genre.forms import Served
+from genre.compression.forms import Served
 from peers.asking import Asked
 from peers.environment import Unavailable, python_of
 from speedrows import table

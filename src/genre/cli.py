@@ -7,20 +7,20 @@ from pathlib import Path
 
 import click
 
-from genre.arguments import STAGES, Commands, config_arguments, do_stage, open_run
-from genre.comparecommand import compare
-from genre.compresscommand import compress
-from genre.consolecommand import console
-from genre.democommand import demo
-from genre.learncommand import learn
-from genre.profilecommand import profile
-from genre.recommendcommand import recommend
-from genre.refreshcommand import drift, publish, refresh
-from genre.searchcommand import search
-from genre.servecommand import serve
-from genre.storecommand import store
-from genre.textcommand import merge, predict, text
-from genre.workercommand import worker
+from genre.commands.arguments import STAGES, Commands, config_arguments, do_stage, open_run
+from genre.commands.compare import compare
+from genre.commands.compress import compress
+from genre.commands.console import console
+from genre.commands.demo import demo
+from genre.commands.learn import learn
+from genre.commands.profile import profile
+from genre.commands.recommend import recommend
+from genre.commands.refresh import drift, publish, refresh
+from genre.commands.search import search
+from genre.commands.serve import serve
+from genre.commands.store import store
+from genre.commands.text import merge, predict, text
+from genre.commands.worker import worker
 
 # Stages, components and rich are imported inside the commands: they bring torch and more, and help must be instant.
 
@@ -61,7 +61,7 @@ def run(config: Path, overrides: tuple[str, ...]) -> None:
       genre run configs/quickstart.yaml name=no-text model.text=false
       genre run configs/quickstart.yaml pipeline.sources[1].reg=500 'evaluate.metrics=[ndcg@10]'
     """
-    from genre.display import print_results
+    from genre.commands.display import print_results
 
     opened = open_run(config, overrides)
     stages = [stage for stage in STAGES if stage != "rank" or opened.config.model.formulation.reads != "rows"]
@@ -119,7 +119,7 @@ def evaluate(config: Path, overrides: tuple[str, ...]) -> None:
     \b
       genre evaluate configs/quickstart.yaml evaluate.bootstrap=5000
     """
-    from genre.display import print_results
+    from genre.commands.display import print_results
 
     opened = open_run(config, overrides)
     print_results(opened, do_stage("evaluate", opened))
@@ -149,9 +149,9 @@ def check(config: Path, overrides: tuple[str, ...]) -> None:
       genre check configs/quickstart.yaml
       genre check configs/quickstart.yaml train.lr.rest=1e-2
     """
+    from genre.commands.display import summarize
     from genre.configfile import open_values, read_space
     from genre.crosschecks import notes
-    from genre.display import summarize
 
     found = read_space(config, overrides)
     click.echo(f"{config}: OK")
@@ -175,7 +175,7 @@ def list_(kind: str | None, name: str | None) -> None:
       genre list sources
       genre list adapters lora
     """
-    from genre import display
+    from genre.commands import display
 
     click.echo(display.listing(kind, name), nl=False)
 
@@ -239,8 +239,8 @@ def show(config: Path, overrides: tuple[str, ...]) -> None:
       genre data show runs/quickstart
     """
     from genre import datacard
+    from genre.commands.display import console
     from genre.data import Dataset
-    from genre.display import console
 
     opened = open_run(config, overrides)
     do_stage("prepare", opened)
@@ -266,7 +266,7 @@ def index(run_folder: Path, *, file: Path | None) -> None:
       genre index runs/quickstart --add new_items.csv
       genre index runs/quickstart
     """
-    from genre.display import print_addition, print_index
+    from genre.commands.display import print_addition, print_index
     from genre.run import Run
 
     run = Run.open(run_folder)

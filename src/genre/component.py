@@ -22,7 +22,7 @@ from pydantic_core import PydanticCustomError, core_schema
 
 T = TypeVar("T")
 PACKAGE = Path(__file__).parent
-PARTS = frozenset({"console", "jobs", "serve", "store"})
+PARTS = frozenset({"commands", "compression", "console", "jobs", "learn", "refresh", "search", "serve", "store"})
 """Folders of modules that are no kind of component."""
 CONFIG = ConfigDict(extra="forbid", use_attribute_docstrings=True, validate_default=True)
 

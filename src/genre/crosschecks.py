@@ -9,11 +9,11 @@ from typing import Any
 from pydantic_core import PydanticCustomError
 
 from genre import executorchecks, modelchecks
-from genre.budgets import Budget
 from genre.component import Slot, name_of, names, suggest
+from genre.compression.budgets import Budget
+from genre.compression.formsteps import WHOLE, checked
 from genre.config import LABEL_METRICS, Config
 from genre.errors import ConfigError
-from genre.formsteps import WHOLE, checked
 from genre.metrics import Metric
 from genre.modelchecks import Check, Finding, Given, formulation_of
 from genre.searchsection import COSTS, PIPELINE

@@ -49,7 +49,7 @@ class TextPredictor:
             raise RunError(f"{path}: not there; make it with 'genre train {folder}'")
         data = Dataset.load(run.path("data"))
         if form is not None:
-            from genre.compressed import load_compressed
+            from genre.compression.compressed import load_compressed
 
             return cls(load_compressed(path, run.path("compress") / form, data))  # type: ignore[arg-type]
         return cls(TrainedTexts.load(path, data))

@@ -13,7 +13,7 @@ from genre import figures
 from genre.component import describe
 from genre.config import Config
 from genre.files import replacing_folder, unseal, write_text
-from genre.refreshfigures import pictures
+from genre.refresh.figures import pictures
 from genre.run import Run
 from genre.wording import choice_in_words, count, duration, label, number, relative, signed, slice_in_words, words
 

@@ -41,7 +41,7 @@ def load_model(
 
     pairs = run.config.model.formulation.reads == "pairs"
     if form is not None:
-        from genre.compressed import load_compressed
+        from genre.compression.compressed import load_compressed
 
         found: Any = load_compressed(folder, run.path("compress") / form, data)
         return PairReader(found, data) if pairs else found

@@ -27,6 +27,7 @@ from genre.limits import Shape, step_shapes, use_threads
 from genre.model import labels_of
 from genre.parallel import team
 from genre.progress import progress as progress_bar
+from genre.refresh.warmstart import Start, facts_of
 from genre.run import Run
 from genre.stack import computes_bfloat16
 from genre.stepping import averaged
@@ -36,7 +37,6 @@ from genre.textvalidation import TextValidation
 from genre.tracking import pace, started
 from genre.types import Floats
 from genre.validation import Measure, Validation
-from genre.warmstart import Start, facts_of
 
 
 def train(config: Config, run: Run, watch: Watch | None = None) -> None:

@@ -28,6 +28,6 @@ class BinaryVectors:
         return shape
 
     def compress(self, form: Form, material: Material) -> Form:
-        from genre.vectorcoding import coding_of
+        from genre.compression.vectorcoding import coding_of
 
         return replace(form, coding=replace(coding_of(form.coding), bits=1, again=self.again))

@@ -28,8 +28,8 @@ class Ctranslate2:
         return shape
 
     def compress(self, form: Form, material: Material) -> Form:
-        from genre.ctranslating import convert
-        from genre.runtimes import CTranslateRunner
+        from genre.compression.ctranslating import convert
+        from genre.compression.runtimes import CTranslateRunner
 
         convert(form, material.folder)
         return replace(form, runner=CTranslateRunner(material.folder, form.runner.hidden_size))

@@ -34,7 +34,7 @@ class Distill:
         return shape
 
     def compress(self, form: Form, material: Material) -> Form:
-        from genre.distilling import distilled
+        from genre.compression.distilling import distilled
 
         network = distilled(form, material, self.epochs, self.lr, self.batch_size, self.most)
         return replace(form, runner=network)

@@ -29,8 +29,8 @@ class DynamicInt8:
         return shape
 
     def compress(self, form: Form, material: Material) -> Form:
-        from genre.onnxgraph import graph_of, hushed
-        from genre.runtimes import OnnxRunner, needs
+        from genre.compression.onnxgraph import graph_of, hushed
+        from genre.compression.runtimes import OnnxRunner, needs
 
         try:
             from onnxruntime.quantization import QuantType, quantize_dynamic

@@ -28,6 +28,6 @@ class HeadPrune:
         return replace(shape, family=f"{shape.family} with heads cut away") if self.keep < 1 else shape
 
     def compress(self, form: Form, material: Material) -> Form:
-        from genre.pruning import without_heads
+        from genre.compression.pruning import without_heads
 
         return replace(form, runner=without_heads(form, material, self.keep))

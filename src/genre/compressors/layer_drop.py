@@ -34,8 +34,8 @@ class LayerDrop:
         return replace(shape, depth=self.keep)
 
     def compress(self, form: Form, material: Material) -> Form:
+        from genre.compression.network import Network
         from genre.errors import GenreError
-        from genre.network import Network
 
         network = form.runner
         assert isinstance(network, Network)

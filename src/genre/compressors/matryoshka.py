@@ -29,6 +29,6 @@ class Matryoshka:
         return shape
 
     def compress(self, form: Form, material: Material) -> Form:
-        from genre.vectorcoding import coding_of
+        from genre.compression.vectorcoding import coding_of
 
         return replace(form, coding=replace(coding_of(form.coding), dims=self.dims))

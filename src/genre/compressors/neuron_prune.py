@@ -29,6 +29,6 @@ class NeuronPrune:
         return shape
 
     def compress(self, form: Form, material: Material) -> Form:
-        from genre.pruning import without_neurons
+        from genre.compression.pruning import without_neurons
 
         return replace(form, runner=without_neurons(form, material, self.keep))

@@ -24,8 +24,8 @@ class Onnx:
         return shape
 
     def compress(self, form: Form, material: Material) -> Form:
-        from genre.onnxgraph import export
-        from genre.runtimes import OnnxRunner
+        from genre.compression.onnxgraph import export
+        from genre.compression.runtimes import OnnxRunner
 
         file = material.folder / "model.onnx"
         export(form.runner, file)  # type: ignore[arg-type]

@@ -26,8 +26,8 @@ class Openvino:
         return shape
 
     def compress(self, form: Form, material: Material) -> Form:
-        from genre.onnxgraph import graph_of, hushed
-        from genre.runtimes import OpenVinoRunner, needs
+        from genre.compression.onnxgraph import graph_of, hushed
+        from genre.compression.runtimes import OpenVinoRunner, needs
 
         try:
             import openvino

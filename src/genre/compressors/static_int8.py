@@ -38,8 +38,8 @@ class StaticInt8:
         return shape
 
     def compress(self, form: Form, material: Material) -> Form:
-        from genre.onnxgraph import graph_of, hushed
-        from genre.runtimes import OnnxRunner, needs
+        from genre.compression.onnxgraph import graph_of, hushed
+        from genre.compression.runtimes import OnnxRunner, needs
 
         try:
             from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static

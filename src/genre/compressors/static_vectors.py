@@ -38,8 +38,8 @@ class StaticVectors:
     def compress(self, form: Form, material: Material) -> Form:
         import numpy as np
 
-        from genre.runtimes import StaticRunner
-        from genre.wordvectors import word_vectors
+        from genre.compression.runtimes import StaticRunner
+        from genre.compression.wordvectors import word_vectors
 
         table = word_vectors(form, material, self.epochs, self.lr, self.smooth)
         return replace(form, runner=StaticRunner(table.astype(np.float16 if self.half else np.float32)))

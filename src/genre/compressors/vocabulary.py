@@ -32,8 +32,8 @@ class Vocabulary:
     def compress(self, form: Form, material: Material) -> Form:
         import torch
 
-        from genre.network import Network, resize
-        from genre.vocabularies import kept_words, smaller
+        from genre.compression.network import Network, resize
+        from genre.compression.vocabularies import kept_words, smaller
 
         assert isinstance(form.runner, Network)
         kept = kept_words(form.tokenizer, material.texts, self.reserve)

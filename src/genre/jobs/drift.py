@@ -9,7 +9,7 @@ from genre.jobs import Unfit, Work
 
 def do(work: Work) -> dict[str, Any]:
     """Watch the newest ``days`` of the payload; ``clicks`` are the actions that count as such."""
-    from genre.driftwatch import watch
+    from genre.refresh.driftwatch import watch
     from genre.run import Run
 
     days, clicks = work.payload.get("days", 7), work.of("clicks", [], list)

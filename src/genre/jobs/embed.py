@@ -45,7 +45,7 @@ def do(work: Work) -> dict[str, Any]:
         pq.write_table(table, file)
         made = add(run, file)
     if work.server is not None and (made.added or made.updated):
-        from genre.publishing import activate
+        from genre.refresh.publishing import activate
 
         activate(work.server, run.folder.name, anew=True)
     reasons = [f"{row['row']}: {row['reason']}" for row in made.rejected[:5]]

@@ -14,7 +14,7 @@ def do(work: Work) -> dict[str, Any]:
     run = Run.open(work.run())
     if run.config.refresh.start is None:
         raise Unfit(f"{run.folder.name}: did not come from another run, so there is nothing to compare it with")
-    from genre.refresh import gated
+    from genre.refresh.cycle import gated
 
     gate = gated(run)["gate"]
     return {"run": run.folder.name, "open": gate["open"], "gate": gate["sentence"]}

@@ -9,7 +9,7 @@ from genre.jobs import Work
 
 def do(work: Work) -> dict[str, Any]:
     """Publish ``run`` of the payload, if its gate is open; ``force`` does it all the same. The audit has it."""
-    from genre.publishing import publish
+    from genre.refresh.publishing import publish
     from genre.run import Run
 
     run, force = Run.open(work.run()), work.of("force", False, bool)

@@ -9,8 +9,8 @@ from genre.jobs import Work
 
 def do(work: Work) -> dict[str, Any]:
     """Refresh the run; with ``publish`` in the payload, a job that publishes it follows if the gate is open."""
-    from genre.refresh import refresh
-    from genre.refreshlog import of_store
+    from genre.refresh.cycle import refresh
+    from genre.refresh.log import of_store
     from genre.report import report
     from genre.run import Run
     from genre.store.backup import facts_of

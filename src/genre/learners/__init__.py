@@ -27,7 +27,7 @@ class PolicyLearner(Learner, Protocol):
     """Whether it looks ahead, so that it is whole sessions that judge it."""
 
     def learn(self, train: Any, valid: Any, seed: int, say: Say) -> tuple[Any, list[dict[str, float]]]:
-        """`genre.policyfitting.Weights` from the `Decisions` of two parts, and what was measured after each pass.
+        """`genre.learn.policyfitting.Weights` from the `Decisions` of two parts, and what was measured after each pass.
 
         Raises `GenreError` for a log that it cannot learn from.
         """

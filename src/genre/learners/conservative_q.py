@@ -9,10 +9,10 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from genre.component import component
 from genre.errors import ConfigError, DataError
+from genre.learn.policyfitting import Places, Weights
+from genre.learn.sessions import session_value
 from genre.learners import Say
-from genre.policyfitting import Places, Weights
 from genre.sections import Share
-from genre.sessions import session_value
 
 
 @component
@@ -58,7 +58,7 @@ class ConservativeQ:
         _check(train)
         import torch
 
-        from genre.qlearning import Steps, Values, follow, loss
+        from genre.learn.qlearning import Steps, Values, follow, loss
 
         teach, check = (Places.of(part, self.temperature) for part in (train, valid))
         steps = Steps.of(train, teach.scores, teach.slate, teach.place)

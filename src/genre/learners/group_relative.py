@@ -42,7 +42,7 @@ class GroupRelative:
     def loss(self, now: Tensor, first: Tensor, chosen: Tensor, group: Tensor) -> Tensor:
         import torch
 
-        from genre.candidatelists import divergence, gains_of, lists_of
+        from genre.learn.candidatelists import divergence, gains_of, lists_of
 
         at, filled = lists_of(group, chosen)
         if not len(at):

@@ -8,8 +8,8 @@ import numpy as np
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from genre.component import component
+from genre.learn.policyfitting import Doubles, Judged, Weights, learn_weights
 from genre.learners import Say
-from genre.policyfitting import Doubles, Judged, Weights, learn_weights
 
 
 @component

@@ -40,7 +40,7 @@ class Preference:
         import torch
         from torch.nn.functional import logsigmoid
 
-        from genre.candidatelists import lists_of
+        from genre.learn.candidatelists import lists_of
 
         at, filled = lists_of(group, chosen)
         if not len(at):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from genre.component import component
+from genre.learn.posteriors import of_best
 from genre.policies import Arms, Draw, Feedback
-from genre.posteriors import of_best
 from genre.types import State
 
 

@@ -8,8 +8,8 @@ import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from genre.component import component
+from genre.learn.posteriors import factor, gathered, nothing_gathered, of_best, solved, with_constant
 from genre.policies import Arms, Draw, Feedback
-from genre.posteriors import factor, gathered, nothing_gathered, of_best, solved, with_constant
 from genre.sections import Share
 from genre.types import State
 

@@ -9,8 +9,8 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from genre.component import component
 from genre.errors import DataError
+from genre.learn.posteriors import beta_committee, fading, of_committee
 from genre.policies import Arms, Draw, Feedback
-from genre.posteriors import beta_committee, fading, of_committee
 from genre.sections import Share
 from genre.types import State
 

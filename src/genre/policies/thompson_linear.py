@@ -7,8 +7,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from genre.component import component
+from genre.learn.posteriors import factor, gathered, nothing_gathered, of_committee, scattered, solved, with_constant
 from genre.policies import Arms, Draw, Feedback
-from genre.posteriors import factor, gathered, nothing_gathered, of_committee, scattered, solved, with_constant
 from genre.sections import Share
 from genre.types import State
 

@@ -8,8 +8,8 @@ import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from genre.component import component
+from genre.learn.posteriors import factor, gathered, nothing_gathered, of_committee, scattered, solved
 from genre.policies import Arms, Doubles, Draw, Feedback
-from genre.posteriors import factor, gathered, nothing_gathered, of_committee, scattered, solved
 from genre.sections import Share
 from genre.types import State
 

@@ -14,11 +14,11 @@ import numpy as np
 
 from genre.component import describe, name_of
 from genre.data import Histories
-from genre.deciding import choose
 from genre.errors import GenreError
 from genre.files import digest
+from genre.learn.deciding import choose
+from genre.learn.ledger import Ledger
 from genre.learnsection import RewardSection
-from genre.ledger import Ledger
 from genre.policies import Arms, Doubles, Feedback, Policy
 from genre.serve.arranging import Shown
 from genre.serve.experiments import ArmResult, Difference, results, share_of

@@ -1,0 +1,1 @@
+"""`genre search`: trials of the values that a file leaves open, their winner and the report."""

@@ -1,0 +1,375 @@
+"""A search: trials of what a configuration leaves open, the winner by intervals, and the test part read once for it."""
+
+from __future__ import annotations
+
+import fcntl
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter
+
+from genre.component import name_of
+from genre.config import Config
+from genre.configfile import config_of
+from genre.errors import ConfigError, GenreError
+from genre.files import digest
+from genre.prepare import prepare, seed_of
+from genre.run import Run
+from genre.search.crew import FULL, News, Work, Workers
+from genre.search.measures import larger_is_better
+from genre.search.study import Direction, Trials
+from genre.search.trial import withhold
+from genre.searchsection import PIPELINE
+from genre.space import Drawn, Space, facts_of, first_of
+
+if TYPE_CHECKING:
+    from optuna import Trial
+    from optuna.trial import FrozenTrial
+
+FOLDER = "search"
+TRIAL = "genre.search.trial:trial"
+POLL = 0.2
+"""Seconds between looks at what the workers say."""
+SECTIONS = ("name", "seed", "data", "model", "train", "pipeline", "evaluate")
+"""What a trial depends on, of the configuration."""
+FREE = ("trials", "minutes", "workers", "leaders", "repeats", "retries", "baselines", "storage")
+"""Settings of a search that may change while it is under way."""
+
+
+@dataclass
+class Standing:
+    """How far a search is, to be shown."""
+
+    trials: list[FrozenTrial]
+    running: dict[int, tuple[int, float | None]]
+    """By the number of the trial: epochs done, and the latest result."""
+    budget: int
+    objectives: list[str]
+    seconds_left: float | None
+    """Of the trials; None before the first has come to its end."""
+    doing: str = "trials"
+    texts: dict[int, str] = field(default_factory=dict)
+    """What each trial tries, in words."""
+
+
+def objectives_of(config: Config, space: Space) -> list[str]:
+    """The objectives of a search, those that are not given too."""
+    given = config.search.objectives
+    ranks = any(one.name.startswith("pipeline") for one in space.parameters.values())
+    return given or [PIPELINE if ranks else config.train.early_stopping.metric]
+
+
+def watched(config: Config, objectives: list[str]) -> str | None:
+    """The column of the learning curves that a pruner judges by; None where it is not asked."""
+    if len(objectives) > 1 or name_of(config.search.pruner) == "none":
+        return None
+    return f"valid/{objectives[0]}" if objectives[0] == config.train.early_stopping.metric else None
+
+
+def points_of(config: Config, space: Space) -> list[dict[str, Any]]:
+    """What is tried before the searcher is asked: the defaults, and the points of a grid as far as the trials reach."""
+    defaults = space.of({}).chosen
+    per_interval = getattr(config.search.searcher, "points_per_interval", None)
+    if per_interval is None:
+        return [defaults]
+    found = [defaults]
+    for point in space.grid(per_interval):
+        if len(found) >= config.search.trials:
+            break
+        if point != defaults:
+            found.append(point)
+    return found
+
+
+def in_words(chosen: dict[str, Any]) -> str:
+    """Values in a line: ``train.lr.backbone 0.001, model.adapter lora``."""
+    said = (f"{n} {v:.4g}" if isinstance(v, float) else f"{n} {v}" for n, v in chosen.items())
+    return ", ".join(said) or "the defaults"
+
+
+class Search:
+    """One search in the folder of its run."""
+
+    def __init__(
+        self,
+        config: Config,
+        run: Run,
+        space: Space,
+        workers: Workers,
+        say: Callable[[str], None] = print,
+        show: Callable[[Standing], None] = lambda standing: None,
+        call: str = TRIAL,
+    ) -> None:
+        self.config, self.run, self.space, self.workers = config, run, space, workers
+        self.say, self.show, self.call = say, show, call
+        self.section = config.search
+        self.home = run.path(FOLDER)
+        self.objectives = objectives_of(config, space)
+        self.larger = [larger_is_better(one) for one in self.objectives]
+        self.column = watched(config, self.objectives)
+        self.points = points_of(config, space)
+        self.is_grid = hasattr(config.search.searcher, "points_per_interval")
+        self.running: dict[str, Trial] = {}
+        self.adopted: list[Trial] = []
+        """Trials of a process that is gone, to be begun before new ones."""
+        self.standing: dict[int, tuple[int, float | None]] = {}
+        self.texts: dict[int, str] = {}
+        self.began = time.monotonic()
+        self.estimated = False
+
+    def run_trials(self) -> Trials:
+        """All trials that are left. Raises `GenreError` where the disk is full, or nothing can be kept."""
+        self.data = prepare(self.config, self.run)
+        withhold(self.run.path("data"), self.home / "data")
+        with sole(self.home / "lock", self.section.storage is None), full_disk(self.home):
+            self.trials = self._open()
+            self.trials.plan(self.points)
+            self.before = float(self.trials.study.user_attrs.get("seconds", 0.0))
+            self.began = time.monotonic()
+            self.adopted = self.trials.adopt(self.section.retries)
+            self._loop()
+            self._note_time()
+        return self.trials
+
+    def _open(self) -> Trials:
+        facts = facts_of(self.space, len(self.objectives))
+        if why := self.section.searcher.unfit(facts):
+            raise GenreError(f"search.searcher: {why}")
+        plain = TypeAdapter(Config).dump_python(self.config, mode="json")
+        asked = {name: value for name, value in plain.items() if name in SECTIONS}
+        asked["search"] = {name: value for name, value in plain["search"].items() if name not in FREE}
+        asked["space"] = {one.name: one.words() for one in self.space.parameters.values()}
+        ways: list[Direction] = ["maximize" if up else "minimize" for up in self.larger]
+        key = digest([asked, self.data.hash])
+        seed = self.config.seed * 1_000_003
+
+        def searcher(done: int) -> Any:
+            return self.section.searcher.sampler(facts, (seed + done) % 2**31)
+
+        trials = Trials.open(self.config.name, self.home, self.section.storage, self.space, ways, key, searcher)
+        epochs = self.config.train.warmup_epochs + self.config.train.contrastive_start + self.config.train.epochs
+        trials.study.pruner = self.section.pruner.make(max(1, epochs))
+        return trials
+
+    def _loop(self) -> None:
+        heard = 0.0
+        while True:
+            while self.workers.idle() and (self.adopted or self._more()):
+                self._begin(self.adopted.pop() if self.adopted else self.trials.ask())
+            if not self.running and not self.adopted and not self._more():
+                break
+            for news in self.workers.news(POLL):
+                self._hear(news)
+                self.show(self.standing_now())
+            if time.monotonic() - heard > 5:
+                heard = time.monotonic()
+                self.trials.still_alive([*self.running.values(), *self.adopted])
+                if self.trials.shared:
+                    mine = [one.number for one in (*self.running.values(), *self.adopted)]
+                    self.adopted += self.trials.adopt(self.section.retries, mine)
+                self._note_time()
+                self.show(self.standing_now())
+
+    def _more(self) -> bool:
+        """Whether another trial may begin."""
+        if self.trials.begun() >= self.budget():
+            return False
+        minutes = self.section.minutes
+        return minutes is None or self.before + time.monotonic() - self.began < 60 * minutes
+
+    def budget(self) -> int:
+        """Most trials that there will be."""
+        return min(self.section.trials, len(self.points)) if self.is_grid else self.section.trials
+
+    def _note_time(self) -> None:
+        self.trials.study.set_user_attr("seconds", round(self.before + time.monotonic() - self.began, 1))
+
+    def _begin(self, trial: Trial) -> None:
+        values, chosen = self.trials.values(trial)
+        self.texts[trial.number] = in_words(chosen)
+        folder = self.home / "trials" / f"{trial.number:04d}"
+        try:
+            plain = self.document(values, self.config.seed)
+        except ConfigError as error:
+            self.trials.failed(trial, "; ".join(error.problems))
+            return
+        key = str(trial.number)
+        self.running[key] = trial
+        self.standing[trial.number] = (0, None)
+        arguments = {"values": plain, "folder": str(folder), "objectives": self.objectives}
+        self.workers.start(Work(key, self.call, arguments, folder / "log.txt"))
+
+    def document(self, values: dict[str, Any], seed: int) -> dict[str, Any]:
+        """A drawn document as a worker gets it: every setting as plain data, with a seed, and the data's own seed."""
+        config = config_of(Drawn(values, {}, {}))
+        config = replace(config, seed=seed, data=replace(config.data, seed=seed_of(self.config)), name="trial")
+        plain = TypeAdapter(Config).dump_python(config, mode="json")
+        return {name: value for name, value in plain.items() if name in SECTIONS}
+
+    def _hear(self, news: News) -> None:
+        trial = self.running.get(news.key)
+        if trial is None:
+            return
+        if news.kind == "epoch":
+            self._epoch(trial, news)
+            return
+        del self.running[news.key]
+        if news.kind == "killed" and trial.user_attrs.get("attempts", 1) <= self.section.retries:
+            self.trials.again(trial, news.data["reason"])
+            self._begin(trial)
+            return
+        epochs, latest = self.standing.pop(trial.number, (0, None))
+        if news.kind == "full":
+            raise GenreError(disk_is_full(self.home))
+        if news.kind == "done":
+            self._done(trial, news.data)
+        elif news.kind == "pruned":
+            self.trials.pruned(trial, {"epochs": epochs, "latest": latest})
+        else:
+            self.trials.failed(trial, news.data["reason"])
+        self._tell(trial.number)
+
+    def _epoch(self, trial: Trial, news: News) -> None:
+        step, row = news.data["step"], news.data["row"]
+        value = row.get(self.column) if self.column else row.get(f"valid/{self.objectives[0]}")
+        number = float(value) if value is not None and math.isfinite(value) else None
+        self.standing[trial.number] = (step, number)
+        stop = self.column is not None and number is not None and self.trials.report(trial, step, number)
+        self.workers.answer(news.key, stop)
+
+    def _done(self, trial: Trial, result: dict[str, Any]) -> None:
+        values = [result["values"][one] for one in self.objectives]
+        if any(one is None for one in values):
+            missing = [n for n in self.objectives if result["values"][n] is None]
+            self.trials.failed(trial, f"{', '.join(missing)} is not a number")
+        else:
+            self.trials.done(trial, values, result)
+
+    def _tell(self, number: int) -> None:
+        """Say what a trial came to, and after three of them how long the rest takes."""
+        now = self.standing_now()
+        frozen = now.trials[number]
+        said = outcome(frozen, self.objectives)
+        self.say(f"trial {number}: {said}; {self.texts.get(number, '')}")
+        ended = [one for one in now.trials if one.state.is_finished()]
+        if len(ended) >= 3 and len(ended) < now.budget and not self.estimated and now.seconds_left is not None:
+            self.estimated = True
+            self.say(f"about {now.seconds_left / 60:.1f} minutes left for {now.budget - len(ended)} more trials")
+
+    def standing_now(self) -> Standing:
+        """How far the search is."""
+        found = self.trials.all()
+        left = time_left(found, self.budget(), getattr(self.workers, "n", 1))
+        minutes = self.section.minutes
+        if minutes is not None and left is not None:
+            left = min(left, max(0.0, 60 * minutes - self.before - (time.monotonic() - self.began)))
+        return Standing(found, dict(self.standing), self.budget(), self.objectives, left, texts=self.texts)
+
+    def work_off(self, works: list[Work], doing: str) -> dict[str, News]:
+        """Have workers do some pieces of work to their end; what became of each."""
+        todo, found, again = list(works), dict[str, News](), dict[str, int]()
+        by_key = {work.key: work for work in works}
+        with full_disk(self.home):
+            while len(found) < len(works):
+                while todo and self.workers.idle():
+                    self.workers.start(todo.pop(0))
+                for news in self.workers.news(POLL):
+                    if news.kind == "epoch":
+                        self.workers.answer(news.key, stop=False)
+                    elif news.kind == "full":
+                        raise GenreError(disk_is_full(self.home))
+                    elif news.kind == "killed" and again.get(news.key, 0) < self.section.retries:
+                        again[news.key] = again.get(news.key, 0) + 1
+                        todo.append(by_key[news.key])
+                    else:
+                        found[news.key] = news
+                        self.say(f"{doing} {news.key}: {news.data.get('reason', news.kind)}")
+        return found
+
+
+def time_left(trials: list[FrozenTrial], budget: int, workers: int) -> float | None:
+    """Seconds that the trials which are left take, each as long as those before it did in the mean."""
+    ended = [one for one in trials if one.state.is_finished() and one.duration is not None]
+    if not ended:
+        return None
+    took = sum(one.duration.total_seconds() for one in ended if one.duration is not None) / len(ended)
+    left = max(0, budget - len(ended))
+    begun = [one.datetime_start for one in trials if one.state.name == "RUNNING" and one.datetime_start]
+    done = sum(min(time.time() - one.timestamp(), took) for one in begun)
+    return max(0.0, left * took - done) / max(1, min(workers, left or 1))
+
+
+def outcome(trial: FrozenTrial, objectives: list[str]) -> str:
+    """What a trial came to, in words."""
+    if trial.state.name == "COMPLETE":
+        return ", ".join(f"{name} {value:.4g}" for name, value in zip(objectives, trial.values, strict=True))
+    result = trial.user_attrs.get("result", {})
+    if trial.state.name == "PRUNED":
+        latest = result.get("latest")
+        return f"stopped after {result.get('epochs')} epochs" + ("" if latest is None else f" at {latest:.4f}")
+    return f"failed: {trial.user_attrs.get('reason', 'no reason known')}"
+
+
+@contextmanager
+def sole(path: Path, needed: bool) -> Iterator[None]:
+    """Inside, no other process runs the same search. Raises `GenreError` where one does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        if needed:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise GenreError(
+                    f"{path.parent}: another process runs this search; set search.storage to a database to share it"
+                ) from error
+        yield
+
+
+@contextmanager
+def full_disk(folder: Path) -> Iterator[None]:
+    """A full disk is said as such, whoever met it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise GenreError(disk_is_full(folder)) from error
+
+
+def disk_is_full(folder: Path) -> str:
+    """What to do about it."""
+    return f"{folder}: the disk is full; free some space, and the same command goes on from the trials that are done"
+
+
+def default_number(trials: list[FrozenTrial], space: Space) -> int | None:
+    """The trial of the defaults."""
+    wanted = space.of({}).chosen
+    return next((one.number for one in trials if one.params == wanted), None)
+
+
+def chosen_of(trial: FrozenTrial, space: Space) -> Drawn:
+    """The document of a trial."""
+    return space.draw(lambda one: trial.params.get(one.name, first_of(one)))
+
+
+def ordered(trials: list[FrozenTrial], larger: bool) -> list[FrozenTrial]:
+    """Those that came to their end, the best by the first objective first."""
+    done = [one for one in trials if one.state.name == "COMPLETE"]
+    return sorted(done, key=lambda one: -one.values[0] if larger else one.values[0])
+
+
+def pareto(trials: list[FrozenTrial], larger: list[bool]) -> list[int]:
+    """Numbers of the trials that no other beats in one objective and equals in all others."""
+    done = [one for one in trials if one.state.name == "COMPLETE"]
+    points = [[v if up else -v for v, up in zip(one.values, larger, strict=True)] for one in done]
+    kept = []
+    for one, mine in zip(done, points, strict=True):
+        beaten = any(all(o >= m for o, m in zip(other, mine, strict=True)) and other != mine for other in points)
+        if not beaten:
+            kept.append(one.number)
+    return kept
