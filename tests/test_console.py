@@ -381,6 +381,15 @@ def test_the_keyboard_is_enough(here):
     expect(page.locator(".slate > li")).to_have_count(10)
 
 
+def test_enter_counts_what_was_typed_in_a_slow_browser_too(here):
+    page = here.go("/try")
+    page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": 10})
+    page.get_by_label("Find a user, or type an id").focus()
+    page.keyboard.type("ann")
+    page.keyboard.press("Enter")
+    expect(page.locator(".slate > li")).to_have_count(10)
+
+
 def test_a_dialog_is_left_by_escape_and_gives_the_focus_back(here):
     page = here.go("/items")
     page.get_by_label("Words of the title or an id").fill("thing 5")
