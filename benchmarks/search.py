@@ -1,23 +1,22 @@
 """Searchers beside chance at the same budget, what stopping early saves, and what the machinery costs.
 
-    python benchmarks/search.py [configs/search.yaml] [--trials N] [--seeds N] [--searchers NAME ...]
-                                [--pruners NAME ...] [--workers N] [--set PATH=VALUE] [--quick]
+    python benchmarks/search.py [benchmarks/search/movielens-100k.yaml] [--trials N] [--seeds N] [--searchers NAME ...]
+                                [--pruners NAME ...] [--pruned NAME ...] [--set PATH=VALUE] [--quick]
 
-Every search is done for each seed: the seed moves what is drawn and the start of every training, the split stays. The
+Every search is done for each seed, which moves what is drawn; split and training have one seed, so that every setting
+is one number, trained once and looked up after that (see `searchbench.table`). All begin at the same defaults. The
 curve is the best on validation after so many trials, with the 95 % t interval over seeds. A searcher is *better* than
-chance only where the interval of its difference, paired by seed, excludes 0. Pruners are compared with none in the same
-way, by the best that is found and by the epochs that are trained. The machinery is timed by trials that do nothing.
-Searches are kept below --root, so that a run that was cut short goes on.
+chance only where the interval of its difference, paired by seed, excludes 0: at the end, and (`anytime`) in the mean
+over all trials. A pruner is compared in the same way with no pruning of the same searcher, by the best that is found
+and by the epochs that are trained. The machinery is timed by trials that do nothing. At the end, and for the settings
+that won alone, the test part is read. Everything is kept below --root, so that a benchmark that was cut short goes on.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,116 +24,80 @@ import numpy as np
 from scipy import stats
 
 from genre.component import names
-from genre.configfile import read_space
 from genre.figures import SERIES, alone, as_svg, drawing
-from genre.run import Run, machine, versions
-from genre.search.crew import LocalWorkers
-from genre.search.ending import saved
-from genre.search.loop import Search
+from genre.files import write_json
+from genre.run import machine, versions
+from searchbench.bench import Bench
 
-NOTHING = 42
-"""Trials that do nothing, to time the machinery."""
 CHANCE = "random"
-
-
-def nothing(values: dict[str, Any], folder: str, objectives: list[str], watch: Any) -> dict[str, Any]:
-    """A trial that costs nothing and comes to what its first number is."""
-    return {"values": dict.fromkeys(objectives, values["train"]["lr"]["rest"]), "epochs": 1, "train_seconds": 0.0}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("config", type=Path, nargs="?", default=Path("configs/search.yaml"))
+    options.add_argument("config", type=Path, nargs="?", default=Path("benchmarks/search/movielens-100k.yaml"))
     options.add_argument("--trials", type=int, help="40 unless told")
     options.add_argument("--seeds", type=int, help="seeds 1 to so many; 5 unless told")
-    options.add_argument("--searchers", nargs="+", help="all that can search the space, unless told")
-    options.add_argument("--pruners", nargs="+", help="all, unless told; tried with chance")
-    options.add_argument("--workers", type=int, default=1)
+    options.add_argument(
+        "--searchers",
+        nargs="+",
+        help="all that can search the space, unless told; settings as in a file: '{type: tpe, start: 5}'",
+    )
+    options.add_argument("--pruners", nargs="+", help="all, unless told; likewise")
+    options.add_argument("--pruned", nargs="+", default=[CHANCE, "tpe"], help="searchers that pruners are tried with")
     options.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="for every search")
     options.add_argument("--out", type=Path)
     options.add_argument("--root", type=Path, default=Path("runs/benchmark-search"))
     options.add_argument("--quick", action="store_true", help="a few trials of two seeds, to see that it runs")
     chosen = options.parse_args(arguments)
     trials, seeds = chosen.trials or (3 if chosen.quick else 40), chosen.seeds or (2 if chosen.quick else 5)
-    searchers = chosen.searchers or ([CHANCE, "tpe"] if chosen.quick else fitting(chosen.config, chosen.set))
-    searchers = [CHANCE, *(one for one in searchers if one != CHANCE)]
+    bench = Bench.of(chosen.config, chosen.set, chosen.root, trials)
+    searchers = chosen.searchers or ([CHANCE, "tpe"] if chosen.quick else bench.fitting())
     pruners = chosen.pruners or (["median"] if chosen.quick else [one for one in names("pruners") if one != "none"])
-    ways = [(searcher, "none") for searcher in searchers] + [(CHANCE, pruner) for pruner in pruners]
+    pruned = [one for one in chosen.pruned if one in searchers]
+    ways = [(one, "none") for one in dict.fromkeys([CHANCE, *searchers])]
+    ways += [(searcher, pruner) for searcher in pruned for pruner in pruners]
     found: dict[str, list[dict[str, Any]]] = {}
+    compared: dict[str, dict[str, Any]] = {}
     for searcher, pruner in ways:
-        given = [f"search.searcher={searcher}", f"search.pruner={pruner}", f"search.trials={trials}", *chosen.set]
-        key = f"{searcher}, {pruner}"
-        found[key] = [
-            one_search(chosen.config, given, seed, chosen.root, chosen.workers) for seed in range(1, seeds + 1)
-        ]
-        print(line(key, found[key], found[f"{CHANCE}, none"]), flush=True)
-    overhead = machinery(chosen.config, chosen.set, chosen.root)
-    print(f"machinery: {1000 * overhead:.0f} ms a trial")
+        key, beside = f"{searcher}, {pruner}", f"{CHANCE if pruner == 'none' else searcher}, none"
+        found[key] = [bench.search(searcher, pruner, seed) for seed in range(1, seeds + 1)]
+        compared[key] = {"beside": beside, **against(found[key], found[beside])}
+        print(line(key, found[key], compared[key]), flush=True)
+    overhead = bench.machinery()
+    print(f"machinery: {1000 * overhead:.0f} ms a trial; {len(bench.table.rows)} settings trained")
+    result = {**bench.facts(), "trials": trials, "machine": machine(), "versions": versions()}
+    result |= {"searches": found, "compared": compared, "overhead_seconds": overhead}
+    result |= {"luck": bench.luck(), "test": bench.test(found)}
     out = chosen.out or Path("benchmarks/results") / f"search-{chosen.config.stem}.json"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    facts = {"config": str(chosen.config), "trials": trials, "machine": machine(), "versions": versions()}
-    compared = {key: against(runs, found[f"{CHANCE}, none"]) for key, runs in found.items()}
-    result = {**facts, "searches": found, "against_chance": compared, "overhead_seconds": overhead}
-    out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_json(out, result)
     out.with_suffix(".svg").write_text(picture({key: runs for key, runs in found.items() if key.endswith("none")}))
     print(out)
 
 
-def fitting(config: Path, given: list[str]) -> list[str]:
-    """The searchers that can search a configuration's space."""
-    from genre.component import Slot
-    from genre.space import facts_of
-
-    facts = facts_of(read_space(config, given).space, 1)
-    return [name for name in names("searchers") if Slot("searchers").build(name).unfit(facts) is None]
-
-
-def one_search(config: Path, given: list[str], seed: int, root: Path, workers: int, call: str = "") -> dict[str, Any]:
-    """The trials of one search, in order: values, the best so far, epochs."""
-    found = read_space(config, [*given, f"seed={seed}"])
-    searcher, pruner = (text.partition("=")[2] for text in given[:2])
-    split = found.config.data.seed if found.config.data.seed is not None else 7
-    name = f"{config.stem}-{searcher}-{pruner}-{seed}"
-    settled = replace(found.config, name=name, data=replace(found.config.data, seed=split))
-    crew = LocalWorkers(workers)
-    more = {"call": call} if call else {}
-    began = time.perf_counter()
-    try:
-        trials = Search(settled, Run.create(settled, root), found.space, crew, lambda text: None, **more).run_trials()
-    finally:
-        crew.close()
-    larger = trials.study.direction.name == "MAXIMIZE"
-    values = [one.values[0] if one.state.name == "COMPLETE" else math.nan for one in trials.all()]
-    worst = -math.inf if larger else math.inf
-    known = np.array([worst if math.isnan(value) else value for value in values])
-    best = (np.maximum if larger else np.minimum).accumulate(known)
-    states = [one.state.name.lower() for one in trials.all()]
-    return {
-        "seed": seed,
-        "larger": larger,
-        "values": [None if math.isnan(value) else value for value in values],
-        "best": [value if math.isfinite(value) else None for value in best.tolist()],
-        "states": states,
-        "seconds": round(time.perf_counter() - began, 1),
-        **saved(trials.all()),
-    }
-
-
-def against(runs: list[dict[str, Any]], chance: list[dict[str, Any]]) -> dict[str, Any]:
-    """The best of each search less that of chance, and the epochs trained as a share of chance's, paired by seed."""
-    apart = [a["best"][-1] - b["best"][-1] for a, b in zip(runs, chance, strict=True)]
-    share = [a["epochs_trained"] / b["epochs_trained"] for a, b in zip(runs, chance, strict=True)]
-    low, high = interval(apart)
+def against(runs: list[dict[str, Any]], others: list[dict[str, Any]]) -> dict[str, Any]:
+    """What one way comes to less what another does, paired by seed: the best, its mean over the trials, epochs."""
     up = runs[0]["larger"]
-    clear = low > 0 or high < 0
-    better = "better" if (low > 0) == up else "worse"
+    ends = [a["best"][-1] - b["best"][-1] for a, b in zip(runs, others, strict=True)]
+    ways = [mean_best(a) - mean_best(b) for a, b in zip(runs, others, strict=True)]
+    share = [a["epochs_trained"] / b["epochs_trained"] for a, b in zip(runs, others, strict=True)]
     return {
-        "difference": float(np.mean(apart)),
-        "ci95": [low, high],
-        "verdict": better if clear else "no difference",
-        "epochs": float(np.mean(share)),
-        "epochs_ci95": list(interval(share)),
+        "best": judged(ends, up),
+        "anytime": judged(ways, up),
+        "epochs": {"mean": float(np.mean(share)), "ci95": list(interval(share))},
     }
+
+
+def mean_best(run: dict[str, Any]) -> float:
+    """The best so far in the mean over the trials, those before the first that came to its end left out."""
+    return float(np.mean([value for value in run["best"] if value is not None]))
+
+
+def judged(apart: list[float], up: bool) -> dict[str, Any]:
+    """Differences in the mean, their interval, and what may be said of them."""
+    low, high = interval(apart)
+    better = "better" if (low > 0) == up else "worse"
+    verdict = better if low > 0 or high < 0 else "no difference"
+    return {"difference": float(np.mean(apart)), "ci95": [low, high], "verdict": verdict}
 
 
 def interval(values: list[float]) -> tuple[float, float]:
@@ -144,27 +107,15 @@ def interval(values: list[float]) -> tuple[float, float]:
     return mean - half, mean + half
 
 
-def line(key: str, runs: list[dict[str, Any]], chance: list[dict[str, Any]]) -> str:
+def line(key: str, runs: list[dict[str, Any]], compared: dict[str, Any]) -> str:
     """A row of the table."""
     best = [run["best"][-1] for run in runs]
-    found = against(runs, chance)
-    low, high = found["ci95"]
-    beside = f"less chance {found['difference']:+.4f} [{low:+.4f}, {high:+.4f}] {found['verdict']}"
-    return f"{key:22} best {np.mean(best):.4f}  {beside}  epochs {found['epochs']:.2f} of chance's"
-
-
-def machinery(config: Path, given: list[str], root: Path) -> float:
-    """Seconds that a trial takes which does nothing: asking, handing out, hearing, keeping."""
-    import shutil
-
-    place = root / "nothing"
-    shutil.rmtree(place, ignore_errors=True)
-    way = ["search.searcher=tpe", "search.pruner=none", *given]
-    spent = [
-        one_search(config, [*way, f"search.trials={n}", "train.lr.rest=1e-3"], 1, place, 1, "search:nothing")["seconds"]
-        for n in (2, NOTHING)
-    ]
-    return max(0.0, spent[1] - spent[0]) / (NOTHING - 2)
+    said = []
+    for name in ("best", "anytime"):
+        one = compared[name]
+        said.append(f"{name} {one['difference']:+.4f} [{one['ci95'][0]:+.4f}, {one['ci95'][1]:+.4f}] {one['verdict']}")
+    epochs = f"epochs {compared['epochs']['mean']:.2f}"
+    return f"{key:18} {np.mean(best):.4f}  beside {compared['beside']}: {'  '.join(said)}  {epochs}"
 
 
 def picture(found: dict[str, list[dict[str, Any]]]) -> str:

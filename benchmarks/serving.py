@@ -2,14 +2,15 @@
 
     python benchmarks/serving.py --run runs/quickstart             # a finished run
     python benchmarks/serving.py --items 10000                     # a run of so many items, made once, of MiniLM
-    python benchmarks/serving.py --run runs/quickstart --minutes 30
 
 The load is open: requests are sent when their time has come, whether earlier ones are answered or not, and latency
 counts from that time, so that a stall is felt by all that should have been sent in it. It comes from this process, the
 services are others. CPU is that of the service's process, divided by its requests; the bare endpoint checks a body by
 pydantic and sends a slate of ten items that it does not compute. ``cached`` asks for people of whom nothing new is
 known, ``new`` for histories that were never asked for, ``texts`` for texts; ``events`` sends single events from many
-connections, each acknowledged when it is durable. Ratios hold on a machine that is busy otherwise; times do not.
+connections, each acknowledged when it is durable. ``sleeps`` asks for new histories of a service of its own whose
+source `ease` sleeps for a second each time, and counts what came after the deadline of 300 ms. Ratios hold on a machine
+that is busy otherwise; times do not. What memory does in half an hour is for ``soak.py``.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ import json
 import random
 import re
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -66,6 +66,21 @@ async def ready() -> dict[str, Any]:
 uvicorn.run(app, port=PORT, log_level="error", access_log=False)
 """
 
+SLEEPY = """
+import time
+from genre.sources.ease import EASE
+
+score = EASE.score
+
+def asleep(*given):
+    time.sleep(1.0)
+    return score(*given)
+
+EASE.score = asleep
+"""
+DEADLINE = 0.3
+"""Seconds: what `serve.deadline_ms` is unless told."""
+
 
 @dataclass
 class Service:
@@ -93,6 +108,7 @@ class Load:
     seconds: list[float] = field(default_factory=list)
     statuses: dict[int, int] = field(default_factory=dict)
     rungs: dict[str, int] = field(default_factory=dict)
+    degraded: dict[str, int] = field(default_factory=dict)
 
     def note(self, seconds: float, status: int, body: bytes) -> None:
         """One answer."""
@@ -102,6 +118,9 @@ class Load:
         if found:
             rung = found.group(1).decode()
             self.rungs[rung] = self.rungs.get(rung, 0) + 1
+        without = re.search(rb'"degraded":\[([^\]]+)\]', body)
+        for word in without.group(1).decode().replace('"', "").split(",") if without else ():
+            self.degraded[word] = self.degraded.get(word, 0) + 1
 
     def told(self, cpu: float) -> dict[str, Any]:
         """As numbers."""
@@ -113,6 +132,8 @@ class Load:
             "cpu_ms_a_request": round(1000 * cpu / len(ordered), 3),
             "statuses": self.statuses,
             "rungs": self.rungs,
+            "degraded": self.degraded,
+            "after_deadline": sum(one > DEADLINE for one in ordered),
         }
 
 
@@ -129,14 +150,28 @@ class Connections:
 
     async def post(self, path: str, body: bytes) -> tuple[int, bytes]:
         """Send a body; the status and what comes back."""
-        reader, writer = self._free.pop() if self._free else await asyncio.open_connection(self.host, self.port)
-        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-        answer = await reader.readuntil(b"\r\n\r\n")
+        return await self.ask("POST", path, body)
+
+    async def ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
+        """Ask for anything; the status and what comes back."""
+        head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        sent = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+        try:
+            reader, writer, answer = await self._sent(sent, fresh=False)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            # A service may give up an idle connection at the moment at which something is sent on it.
+            reader, writer, answer = await self._sent(sent, fresh=True)
         length = re.search(rb"content-length: (\d+)", answer, re.IGNORECASE)
         content = await reader.readexactly(int(length.group(1)) if length else 0)
         self._free.append((reader, writer))
         return int(answer.split(b" ", 2)[1]), content
+
+    async def _sent(self, sent: bytes, fresh: bool) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, bytes]:
+        """Send on a connection that is kept, or a fresh one; that, and the head of the answer."""
+        kept = self._free.pop() if self._free and not fresh else None
+        reader, writer = kept or await asyncio.open_connection(self.host, self.port)
+        writer.write(sent)
+        return reader, writer, await reader.readuntil(b"\r\n\r\n")
 
     def close(self) -> None:
         """Let them go."""
@@ -231,9 +266,9 @@ def bare(port: int) -> list[str]:
     return [sys.executable, "-c", BARE.replace("PORT", str(port))]
 
 
-def ours(run: Path, store: Path) -> list[str]:
-    """The command of the service, without limits of pace, on a store of its own."""
-    code = "from genre.cli import main; main()"
+def ours(run: Path, store: Path, before: str = "") -> list[str]:
+    """The command of the service, without limits of pace, on a store of its own; ``before`` is code that runs first."""
+    code = f"{before}\nfrom genre.cli import main; main()"
     settings = ["rate=1000000", "burst=1000000", "--port", "0", "--store", str(store)]
     return [sys.executable, "-c", code, "serve", str(run), *settings]
 
@@ -305,25 +340,6 @@ def bodies_of(users: list[str], items: list[str]) -> dict[str, Callable[[], byte
     }
 
 
-def soak(service: Service, bodies: dict[str, Callable[[], bytes]], rate: float, minutes: float) -> dict[str, Any]:
-    """Memory over a mixed load; the first tenth, in which caches fill, is told and does not count."""
-    rng, sizes = random.Random(2), []
-
-    def mixed() -> bytes:
-        return bodies[rng.choices(["cached", "new", "texts"], [8, 1, 1])[0]]()
-
-    parts = 20
-    statuses: dict[int, int] = {}
-    for _ in range(parts):
-        load = asyncio.run(at_rate(service.url, "/v1/recommend", mixed, rate, 60 * minutes / parts))
-        for status, count in load.statuses.items():
-            statuses[status] = statuses.get(status, 0) + count
-        sizes.append(round(service.memory, 1))
-    settled = sizes[parts // 10 :]
-    growth = statistics.fmean(settled[-3:]) / statistics.fmean(settled[:3]) - 1
-    return {"minutes": minutes, "memory_mb": sizes, "growth": round(growth, 4), "statuses": statuses}
-
-
 def main() -> None:
     """Run all, print a table, keep the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -333,7 +349,6 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=50.0, help="requests a second")
     parser.add_argument("--seconds", type=float, default=30.0, help="of each load")
     parser.add_argument("--connections", type=int, default=32, help="that send events")
-    parser.add_argument("--minutes", type=float, default=0.0, help="of a mixed load under which memory is watched")
     parser.add_argument("--folder", type=Path, default=Path("runs"), help="where a run is made")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "serving.json")
     given = parser.parse_args()
@@ -354,8 +369,9 @@ def main() -> None:
                 )
             result["events"] = asyncio.run(events(service.url, given.connections, min(given.seconds, 10)))
             result["memory_mb"] = round(service.memory, 1)
-            if given.minutes:
-                result["soak"] = soak(service, bodies, given.rate, given.minutes)
+        with started(ours(run, Path(scratch) / "sleepy.db", SLEEPY), listens) as service:
+            measured(service, bodies["new"], given.rate, 2)
+            result["sleeps"] = measured(service, bodies["new"], given.rate, given.seconds)
     show(result)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(result, indent=1) + "\n")
@@ -366,10 +382,11 @@ def show(result: dict[str, Any]) -> None:
     """The table."""
     print(f"{result['run']}: {result['items']:,} items, {result['rate']:g} requests/s")
     print(f"{'load':8} {'p50 ms':>8} {'p99 ms':>8} {'max ms':>8} {'CPU ms':>8} {'x bare':>7}  answers")
-    for name in ("bare", "cached", "new", "texts"):
+    for name in ("bare", "cached", "new", "texts", "sleeps"):
         one = result[name]
-        ratio = f"{one.get('cpu_ratio', 1.0):7.2f}"
+        ratio = f"{one['cpu_ms_a_request'] / result['bare']['cpu_ms_a_request']:7.2f}"
         answers = {**{str(status): count for status, count in one["statuses"].items()}, **one["rungs"]}
+        answers |= {**one["degraded"], f"after {1000 * DEADLINE:g} ms": one["after_deadline"]}
         shown = " ".join(f"{what}:{count}" for what, count in answers.items())
         times = " ".join(f"{one[key]:8.2f}" for key in ("p50_ms", "p99_ms", "max_ms", "cpu_ms_a_request"))
         print(f"{name:8} {times} {ratio}  {shown}")

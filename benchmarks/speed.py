@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from genre.run import machine, versions
-from speedrows import beauty, contrastive, encoding, evaluation, layers, page, request, training
+from speedrows import beauty, contrastive, dense, encoding, evaluation, graph, layers, page, request, training
 
 
 def main() -> None:
@@ -41,6 +41,8 @@ TABLES: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "training": lambda chosen: training.main(chosen.repeats, chosen.users),
     "beauty": lambda chosen: beauty.main(chosen.repeats),
     "contrastive": lambda chosen: contrastive.main(chosen.repeats),
+    "dense": lambda chosen: dense.main(chosen.repeats, chosen.users),
+    "graph": lambda chosen: graph.main(chosen.repeats, chosen.users),
     "layers": lambda chosen: layers.main(chosen.repeats, chosen.users),
     "encoding": lambda chosen: encoding.main(chosen.repeats, chosen.run),
     "evaluation": lambda chosen: evaluation.main(chosen.repeats, chosen.share),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import math
 import os
 import signal
@@ -62,8 +61,23 @@ def troubled(values: dict[str, Any], folder: str, objectives: list[str], watch: 
     return known(values, folder, objectives, watch)
 
 
+def hungry(values: dict[str, Any], folder: str, objectives: list[str], watch: Any) -> dict[str, Any]:
+    """The second trial asks numpy for more memory than there is, the third torch."""
+    number = int(Path(folder).name)
+    if number == 1:
+        import numpy as np
+
+        np.ones(1 << 45)
+    if number == 2:
+        import torch
+
+        torch.ones(1 << 45)
+    return known(values, folder, objectives, watch)
+
+
 def full(values: dict[str, Any], folder: str, objectives: list[str], watch: Any) -> dict[str, Any]:
-    """A disk that is full until a file says otherwise."""
+    """The third trial writes more than a device takes which is full, until a file says that it is not."""
     if int(Path(folder).name) == 2 and not (Path(folder).parents[1] / "freed").exists():
-        raise OSError(errno.ENOSPC, "No space left on device")
+        with Path("/dev/full").open("w") as file:
+            file.write("weights")
     return known(values, folder, objectives, watch)

@@ -5,12 +5,14 @@ Screenshots go to the folder GENRE_SHOTS, if that is set.
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -21,6 +23,7 @@ import httpx
 import pytest
 
 from genre.store import open_store
+from genre.store.records import SlateRow
 from genre.stores.sqlite import Sqlite
 from served import Running, a_run, running
 
@@ -44,6 +47,27 @@ HEADINGS = {
     "/settings": ("Settings", "设置"),
 }
 PATIENCE = 20_000
+DRIFT = {
+    "made": 1_700_000_000.0,
+    "since": 1_699_400_000.0,
+    "days": 7.0,
+    "events": 40,
+    "normal": "the store",
+    "rows": [
+        {"watched": "people", "detector": "forest", "alarm": False, "why": "nobody stands out", "before": 9, "now": 9},
+        {
+            "watched": "items",
+            "detector": "population_stability",
+            "alarm": True,
+            "why": "most of all a: 3.0% before, 20.0% now",
+            "before": 9,
+            "now": 9,
+            "statistic": 0.5,
+            "threshold": 0.2,
+        },
+    ],
+}
+"""A look for drift."""
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +228,50 @@ def test_a_history_is_put_together_and_a_text_is_asked(here):
     expect(page.locator(".slate > li").first).to_be_visible()
 
 
+def test_clicks_and_drift_are_told_where_one_looks_first(here, served):
+    now = time.time()
+    slates = [SlateRow(f"shown{n}", f"reader{n % 20}", f"m@{n % 2}", [], now - 600 * (n % 40)) for n in range(120)]
+    events = [
+        {"user_id": f"reader{n % 20}", "item_id": "i1", "action": "view", "slate_id": f"shown{n}"}
+        for n in range(0, 120, 4)
+    ]
+    with open_store(Sqlite(), served.folder) as store, served.client() as api:
+        store.slates.add(slates)
+        assert api.post("/v1/events", json={"events": events}).status_code == 200
+    page = here.go("/")
+    expect(page.get_by_text("Nobody has looked yet")).to_be_visible()
+    clicks = page.locator(".card", has=page.get_by_role("heading", name="Click-through", exact=True))
+    clicks.get_by_label("Tell apart").click()
+    page.get_by_role("option", name="by model", exact=True).click()
+    expect(clicks.locator("tr", has_text="m@0")).to_contain_text("50.00%")
+    expect(clicks.locator("tr", has_text="m@1")).to_contain_text("0.00% (0.00% –")
+    clicks.get_by_role("button", name="last week by day").click()
+    expect(clicks.get_by_role("button", name="last week by day")).to_have_attribute("aria-pressed", "true")
+    expect(clicks.locator("canvas")).to_be_visible()
+    folder = served.folder / "drift"
+    folder.mkdir()
+    try:
+        (folder / "drift.json").write_text(json.dumps(DRIFT), encoding="utf-8")
+        until = time.monotonic() + 60
+        while "95 %:" not in here.go("/").locator(".tile", has_text="Click-through").inner_text():
+            assert time.monotonic() < until, "what was counted before these slates is answered for twenty seconds"
+            time.sleep(3)
+        expect(page.locator(".alarm", has_text="Drifting: which items people choose")).to_be_visible()
+        drift = page.locator(".card", has=page.get_by_role("heading", name="Drift", exact=True))
+        expect(drift.locator("tbody tr").first).to_contain_text("most of all a")
+        expect(drift.locator(".picture svg circle")).to_have_count(2)
+        here.shot("overview-watched")
+        here.press("Colours: as the system")
+        expect(page.get_by_role("button", name="Colours: dark").first).to_be_visible()
+        here.alive()
+        page.set_viewport_size(NARROW)
+        expect(drift.locator("tbody tr").first).to_contain_text("most of all a")
+        assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+        here.shot("overview-watched-narrow-dark")
+    finally:
+        shutil.rmtree(folder)
+
+
 def test_an_item_is_hidden_pinned_reported_and_blocked_by_rule(here, served):
     page = here.go("/items")
 
@@ -285,6 +353,96 @@ def test_an_experiment_is_made_runs_and_has_a_result(here, served):
     expect(page.get_by_text("No experiments yet")).to_be_visible()
 
 
+@contextmanager
+def exploring(tmp_path: Path) -> Iterator[Running]:
+    """A service whose policy chooses for half of the users, with a second model in memory; twenty have been asked."""
+    home, _ = a_run(tmp_path, "circle"), a_run(tmp_path, "other")
+    patient = ("deadline_ms=5000", "source_ms=5000", "target_ms=60000", "rate=5000", "burst=5000")
+    with running(home, *patient, "explore={share: 0.5, policy: {type: softmax}}") as made:
+        with made.client() as api:
+            assert api.post("/v1/models/other/load").status_code == 200
+            for number in range(24):
+                slate = api.post("/v1/recommend", json={"user_id": f"p{number}", "k": 3}).json()
+                chosen_by_policy = slate["items"][0].get("propensity") is not None
+                if chosen_by_policy or number % 4 == 0:
+                    click(api, f"p{number}", slate["items"][0]["item_id"], slate["slate_id"])
+            wait_for(lambda: sum(arm["slates"] for arm in api.get("/v1/policy").json()["arms"]) == 24)
+        yield made
+
+
+def click(api: httpx.Client, user: str, item: str, slate_id: str) -> None:
+    event = {"user_id": user, "item_id": item, "action": "click", "slate_id": slate_id}
+    assert api.post("/v1/events", json={"events": [event]}).status_code == 200
+
+
+def wait_for(done: Callable[[], bool]) -> None:
+    until = time.monotonic() + PATIENCE / 1000
+    while not done():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def test_two_models_are_interleaved_and_the_policy_is_stopped_and_allowed(browser, tmp_path):
+    with exploring(tmp_path) as served, desk(browser, served.url) as made, served.client() as api:
+        page = made.go("/experiments")
+        policy = page.locator(".card", has=page.get_by_role("heading", name="The policy that explores", exact=True))
+        expect(policy).to_contain_text("softmax, for 50% of the users")
+        expect(policy.locator("tbody tr", has_text="the policy")).to_contain_text("1.0000")
+        expect(policy.locator(".picture svg circle")).to_have_count(2)
+        expect(policy).to_contain_text("95 % interval")
+        made.shot("policy-on")
+
+        def switch(name: str, why: str) -> None:
+            policy.get_by_role("button", name=name, exact=True).click()
+            dialog = page.get_by_role("dialog")
+            dialog.get_by_role("button", name=name, exact=True).click()
+            expect(dialog).to_contain_text("Say why")
+            dialog.get_by_role("textbox").fill(why)
+            dialog.get_by_role("button", name=name, exact=True).click()
+
+        switch("Stop it", "a holiday")
+        made.told("The policy is stopped")
+        expect(policy).to_contain_text("Reason: a holiday")
+        assert api.get("/v1/policy").json()["on"] is False
+        made.shot("policy-stopped")
+        switch("Allow it", "over")
+        made.told("The policy chooses again")
+        expect(policy).to_contain_text("it chooses")
+        deeds = api.get("/v1/audit").json()["rows"]
+        said = [(one["action"], one["detail"]["why"]) for one in deeds if one["action"].startswith("policy")]
+        assert said == [("policy.start", "over"), ("policy.stop", "a holiday")]
+
+        page.get_by_label("Name", exact=True).fill("mixed")
+        page.get_by_label("Kind").click()
+        page.get_by_role("option", name="Interleaving: each slate is of both").click()
+        page.get_by_label("Model", exact=True).nth(1).click()
+        page.get_by_role("option", name="other", exact=True).click()
+        made.press("Save the draft")
+        made.told("mixed is saved")
+        one = page.locator(".card", has=page.get_by_role("heading", name="mixed", exact=True))
+        one.get_by_role("button", name="Start").click()
+        made.told("mixed runs")
+        for number in range(10):
+            slate = api.post("/v1/recommend", json={"user_id": f"q{number}", "k": 4}).json()
+            mine = [item["item_id"] for item in slate["items"] if item["team"] == ("a" if number == 0 else "b")]
+            click(api, f"q{number}", mine[0], slate["slate_id"])
+        wait_for(lambda: sum(api.get("/v1/experiments/mixed").json()["preference"]["wins"]) == 10)
+        one.get_by_role("button", name="Read again").click()
+        expect(one.locator("tbody tr", has_text="other")).to_contain_text("9")
+        expect(one.locator("tbody tr", has_text="ties")).to_contain_text("0")
+        expect(one).to_contain_text("Preference for b over a")
+        expect(one).to_contain_text("+0.4000, 95 % interval")
+        expect(one.locator(".badge", has_text="better")).to_be_visible()
+        expect(one.locator(".picture svg circle")).to_have_count(1)
+        made.shot("interleaving")
+        made.press("中文")
+        expect(page.get_by_text("胜出的列表").first).to_be_visible()
+        made.alive()
+        page.set_viewport_size(NARROW)
+        assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+        made.shot("interleaving-narrow-zh")
+
+
 def test_a_model_is_loaded_takes_over_and_is_rolled_back(here, served):
     page = here.go("/models")
     here.press("Load other")
@@ -319,6 +477,43 @@ def test_jobs_are_told_apart_and_cancelled(here):
     expect(rows).to_contain_text("embed")
     here.press("done")
     expect(page.get_by_text("No jobs")).to_be_visible()
+
+
+def test_a_job_is_put_in_with_its_settings_and_what_is_wrong_is_said_by_name(here, served):
+    page = here.go("/jobs")
+    form = page.locator(".card", has=page.get_by_role("heading", name="A new job", exact=True))
+    form.get_by_label("Kind").click()
+    page.get_by_role("option", name="drift: look for drift").click()
+    form.get_by_label("days").fill("soon")
+    here.press("Put it in")
+    here.told("payload.days: is 'soon', no number above 0")
+    form.get_by_label("days").fill("3")
+    form.get_by_label("clicks").fill("view, buy")
+    here.press("Put it in")
+    here.told("waits for a worker")
+    row = page.locator("tbody tr").first
+    expect(row).to_contain_text("drift")
+    with served.client() as api:
+        job = api.get("/v1/jobs").json()["rows"][0]
+        assert (job["kind"], job["payload"]) == ("drift", {"days": 3, "clicks": ["view", "buy"]})
+    form.get_by_label("Kind").click()
+    page.get_by_role("option", name="publish: let a run take over").click()
+    expect(page.get_by_role("option")).to_have_count(0)
+    force = form.get_by_role("checkbox", name="force")
+    force.click()
+    expect(force).to_be_checked()
+    here.press("Put it in")
+    here.told("waits for a worker")
+    expect(row).to_contain_text("publish")
+    here.shot("jobs-form")
+    with served.client() as api:
+        rows = api.get("/v1/jobs").json()["rows"]
+        assert (rows[0]["kind"], rows[0]["payload"]) == ("publish", {"force": True})
+        deeds = [one["target"] for one in api.get("/v1/audit", params={"action": "job.add"}).json()["rows"]]
+        assert deeds == [str(one["number"]) for one in rows[:2]]
+    for job in rows[:2]:
+        here.press(f"Cancel job {job['number']}")
+        here.told(f"Job {job['number']} is cancelled")
 
 
 def test_settings_become_the_command_of_the_next_run(here):
@@ -367,7 +562,8 @@ def test_the_keyboard_is_enough(here):
     for _ in range(40):
         page.keyboard.press("Tab")
         seen.append(focused())
-        outline = "getComputedStyle(document.activeElement).outlineStyle"
+        shows = "(document.activeElement.closest('.q-field__control') || document.activeElement)"
+        outline = f"getComputedStyle({shows}).outlineStyle"
         if page.evaluate("document.activeElement !== document.body"):
             assert page.evaluate(outline) != "none", f"{seen[-1]} does not show that it has the focus"
     assert seen[1:8] == ["Overview", "Try it", "Items and moderation", "Experiments", "Models", "Jobs", "Settings"]

@@ -6,6 +6,7 @@ import ast
 import re
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,11 +20,13 @@ from genre.configfile import schema
 from genre.console.calling import Mistake, Unanswered
 from genre.console.charts import Measured, intervals
 from genre.console.fence import Fence, loopback
+from genre.console.frame import explained, gate_words
 from genre.console.readings import Watcher, alarms, quantile, reading
 from genre.console.schemaform import READ_ONLY, Form, changed, override, problems
 from genre.console.sessions import Sessions, preferred
 from genre.console.settings import plain, read
 from genre.console.tracepicture import columns_of, drawn, moved
+from genre.console.watching import click_alarms
 from genre.console.words import LANGUAGES, Speech, table
 
 HOME = Path(genre.console.__file__).parent
@@ -329,3 +332,69 @@ def test_an_error_is_told_with_each_mistake_and_the_mend():
     assert title == "Your key does not allow this"
     assert lines == [error.detail, "why: is missing", EN("mend.403")]
     assert explained(Unanswered(418, ""), ZH)[0] == "服务拒绝了请求（418）"
+
+
+def counted(slates: int, answered: int, ci95: list[float] | None = None) -> dict[str, Any]:
+    return {"slates": slates, "answered": answered, "rate": answered / slates, "ci95": ci95}
+
+
+def test_it_is_an_alarm_that_nothing_is_answered_to_or_far_less_than_before():
+    def names(day: list[Any], week: list[Any]) -> list[str]:
+        return [one.name for one in click_alarms({"totals": day}, {"rows": week})]
+
+    assert names([], []) == names([counted(199, 0)], []) == []
+    assert names([counted(200, 0)], []) == ["clicks_none"]
+    before, low = [counted(100, 20, [0.15, 0.25])] * 3, counted(100, 5, [0.02, 0.1])
+    assert names([counted(100, 5)], [*before, low]) == ["clicks_fell"]
+    assert names([counted(100, 5)], [*before[1:], low]) == [], "two days before say too little"
+    assert names([counted(100, 5)], [*before[1:], counted(100, 9, [0.05, 0.12]), low]) == [], "one day touches"
+    assert click_alarms(None, None) == []
+    for one in click_alarms({"totals": [counted(100, 5)]}, {"rows": [*before, low]}):
+        assert "5.0%" in EN(f"alarm.{one.name}", **one.values)
+        assert "20.0%" in ZH(f"alarm.{one.name}", **one.values)
+
+
+def test_what_the_api_refuses_is_said_in_the_language_of_who_reads():
+    refused = Unanswered(409, "model 'm' is not loaded; POST /v1/models/m/load first")
+    assert explained(refused, ZH)[1][0] == refused.detail, "without a name it is said as it was"
+    refused.code, refused.values = "not_loaded", {"name": "m"}
+    assert explained(refused, ZH)[1][0] == "模型 “m” 尚未加载；请先在“模型”页加载。"
+    assert explained(refused, EN)[1][0].startswith("Model 'm' is not loaded")
+    refused.values = {}
+    assert explained(refused, ZH)[1][0] == refused.detail, "nor where a value is missing"
+    wrong = Mistake("payload.days", "is 'x', no number above 0", "setting.number", {"value": "x"})
+    unnamed = Mistake("k", "is 900; serve.max_k allows 100")
+    found = explained(Unanswered(422, "payload.days: is 'x', no number above 0", (wrong, unnamed)), ZH)
+    assert found[0] == "填写的内容不符合要求"
+    assert found[1][:2] == ["payload.days: 是 “x”，应为大于 0 的数", "k: is 900; serve.max_k allows 100"]
+
+
+def test_the_gate_says_why_in_the_language_of_who_reads():
+    values = {"metric": "ndcg@10", "new": 0.1, "old": 0.2, "low": -0.15, "high": -0.05, "more": 2}
+    shut = {"code": "refresh_worse", "values": {**values, "test": "old", "slice": "history 1-5"}, "why": "shut"}
+    assert gate_words(shut, ZH).startswith("在旧模型自己的测试集（切片 history 1-5）上按 ndcg@10")
+    assert "0.1000 against 0.2000" in gate_words(shut, EN)
+    for verdict in ("better", "worse", "no_difference"):
+        beside = {"code": f"baseline_{verdict}", "values": {**values, "baseline": "popular"}, "why": ""}
+        assert "popular" in gate_words(beside, ZH)
+    assert gate_words({"code": "new_one", "values": {}, "why": "as it is"}, ZH) == "as it is"
+    worse = Unanswered(409, "m is refused")
+    worse.code, worse.values = "gate", {"name": "m", "gate": {"code": "active_worse", "values": values}}
+    assert explained(worse, ZH)[1][0].startswith("m 被拒绝：不如当前作答的模型")
+
+
+def test_every_name_that_the_api_gives_has_words():
+    """Of errors that the console may show: those which the code of the service and the store names."""
+    home = Path(genre.console.__file__).parent.parent
+    said = "".join(
+        path.read_text(encoding="utf-8") for part in ("serve", "store") for path in (home / part).glob("*.py")
+    )
+    named = set(re.findall(r"coded\(\s*\"(\w+)\"", said)) | set(re.findall(r"code=\"([\w.]+)\"", said))
+    assert len(named) > 12
+    assert {name for name in named if f"error.{name}" not in table()} == set()
+    judging = (home / "serve" / "judging.py").read_text(encoding="utf-8")
+    verdicts = set(re.findall(r"\"(unmeasured|no_baseline|active_\w+|refresh_\w+)\"", judging))
+    assert verdicts == {
+        "unmeasured", "no_baseline", "active_worse", "active_not_worse", "refresh_worse", "refresh_not_shown",
+    }  # fmt: skip
+    assert {name for name in verdicts if f"gate.why.{name}" not in table()} == set()

@@ -20,9 +20,10 @@ from genre.environments import Environment, World
 from genre.environments.ratings import Ratings
 from genre.environments.simulator import Simulator
 from genre.errors import ConfigError, DataError
-from genre.learn.knowledge import Knowledge
+from genre.learn.knowledge import Knowledge, Standing
 from genre.learn.playing import Table, play
 from genre.learn.simulate import estimate, simulate, told
+from genre.policies import Feedback
 from toyworld import tiny_backbone
 
 DATA = Path(os.environ.get("GENRE_DATA") or "../shared/data")
@@ -174,6 +175,80 @@ def test_texts_tell_of_new_items_what_nothing_else_does():
         for kind, found in regrets.items():
             found.append(float(of("greedy", world, kind).regret.sum()))
     assert np.mean(regrets["text"]) < 0.7 * np.mean(regrets["past"])
+
+
+def test_the_belief_in_worth_is_exactly_that_of_the_gaussian_model():
+    rng = np.random.default_rng(1)
+    read, counts = rng.normal(size=(7, 2)), np.array([0.0, 3, 1, 0, 8, 2, 0])
+    known = Knowledge(
+        overall=0.4, counts=counts, sums=counts * rng.normal(0.5, 0.3, 7), read=read, spread=0.3, scatter=0.8,
+        factors=np.zeros((7, 0)), noise=0.8,
+    )  # fmt: skip
+    belief = Standing(known)
+    shown, earned = [np.array([0, 4]), np.array([0]), np.array([3])], [np.array([0.9, 0.1]), np.ones(1), np.zeros(1)]
+    for item, reward in zip(shown, earned, strict=True):
+        belief.add(item, reward)
+    every, sums = counts.copy(), known.sums.copy()
+    np.add.at(every, np.concatenate(shown), 1)
+    np.add.at(sums, np.concatenate(shown), np.concatenate(earned))
+    have = every > 0
+    prior = read @ read.T + 0.3 * np.eye(7)
+    seen = prior[np.ix_(have, have)] + np.diag(0.8 / every[have])
+    right = 0.4 + prior[:, have] @ np.linalg.solve(seen, (sums[have] / every[have]) - 0.4)
+    np.testing.assert_allclose(belief.values(), right, atol=1e-10)
+    assert not np.allclose(known.standing, right)
+    assert np.array_equal(known.counts, counts), "what was known before stays as it is"
+
+
+def test_a_reward_tells_of_what_reads_alike():
+    world = ratings(new=0.5).build(40, 2)
+    red = np.array([text.startswith("red") for text in world.texts])
+    world = replace(world, past=world.past + 0.5 * red)
+    belief = Standing(Knowledge.of(world, "text", vectors(world)))
+    first, others = np.flatnonzero(world.new & red)[0], world.new & red
+    others[first] = False
+    before = belief.values()
+    for _ in range(10):
+        belief.add(np.array([first]), np.full(1, 3.0))
+    risen = belief.values() - before
+    assert risen[first] > risen[others].max()
+    assert risen[others].mean() > 0 > risen[world.new & ~red].mean()
+    plain = Standing(Knowledge.of(world, "past"))
+    before = plain.values()
+    plain.add(np.array([first]), np.ones(1))
+    assert np.array_equal(np.flatnonzero(plain.values() != before), [first])
+
+
+def test_texts_that_say_nothing_are_given_no_say():
+    world = ratings(new=0.2).build(40, 2)
+    noise = np.random.default_rng(5).normal(size=(24, 3))
+    known = Knowledge.of(world, "text", noise)
+    plain = Knowledge.of(world, "past")
+    assert np.square(known.read).sum(1).mean() < 0.5 * known.spread
+    assert np.abs(known.standing - plain.standing).max() < 0.05
+
+
+def test_a_policy_may_have_learned_before():
+    world = ratings(new=0.0).build(40, 2)
+    known = Knowledge.of(world, "nothing")
+    people, item = np.nonzero(np.isfinite(world.past))
+    zero, rows = np.zeros(len(item)), np.arange(len(item))
+    log = Feedback(
+        item.astype(np.int32), world.past[people, item], np.zeros((len(item), 3)), zero, zero.astype(np.int32), rows
+    )
+    policy = Slot("policies").build("thompson_beta")
+    fresh, taught = (play(world, policy, known, 1, 0, before) for before in (None, log))
+    assert taught.regret.sum() < fresh.regret.sum()
+
+
+def test_an_environment_reads_a_column_or_a_template():
+    assert set(ratings(text="title").build(40, 1).texts) == set(Toy().read().items["title"].to_pylist())  # pyright: ignore[reportOptionalSubscript]
+    assert ratings(text="{item_id}: {title}").build(40, 1).texts[3] == "i3: redhat word3"
+    told = Simulator(reader=Toy(), visits=8, text="a {title}").build(40, 0).texts
+    assert sorted(told)[0] == "a bluecup word10"
+    for one in (ratings(text="{title} {plot}"), Simulator(reader=Toy(), text="plot")):
+        with pytest.raises(DataError, match=r"environment.text: the items have no column 'plot'"):
+            one.build(40, 1)
 
 
 def test_late_feedback_is_not_known_before_it_comes():

@@ -18,9 +18,10 @@ from torch import nn
 
 from genre.batches import TrainingLog
 from genre.config import Config
+from genre.configfile import load
 from genre.crosschecks import contradictions
 from genre.data import Log
-from genre.errors import GenreError
+from genre.errors import ConfigError, GenreError
 from genre.executors.local import Local
 from genre.heads import Examples, counted
 from genre.noise import Dealt, dealt_noise
@@ -238,3 +239,15 @@ def test_what_workers_cannot_do_is_told(sections: dict[str, Any], place: str, wh
     conf = config({"type": "minilm"}, **{**sections, "executor": {"type": "local", **sections["executor"]}})
     found = {dotted(at): text for at, text in contradictions(conf, lambda at: True, [])}
     assert why in found[place]
+
+
+@pytest.mark.parametrize("word", ["tensor", "tp"])
+@pytest.mark.parametrize("kind", ["local", "ray"])
+def test_tensor_parallel_is_refused_with_its_reason(word: str, kind: str, tmp_path: Path):
+    path = tmp_path / "c.yaml"
+    path.write_text(f"data: {{reader: movielens}}\nexecutor: {{type: {kind}, workers: 2, shard: {word}}}\n")
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    (problem,) = caught.value.problems
+    assert "executor.shard" in problem
+    assert "has all workers read the same texts, and here each reads its own; take full" in problem

@@ -13,8 +13,7 @@ from scipy import stats
 
 from genre.component import Slot, names
 from genre.errors import DataError
-from genre.learn.deciding import Chosen, choose, marginals, propensities, replay
-from genre.learn.ledger import Ledger
+from genre.learn.deciding import choose, marginals, propensities, replay
 from genre.learn.posteriors import beta_committee, of_committee
 from genre.policies import Arms, Feedback, Policy
 from genre.states import load_state, save_state
@@ -303,27 +302,6 @@ def test_rewards_that_beta_cannot_hold_are_refused():
     one, zero = policy("thompson_beta"), np.zeros(1, np.int32)
     with pytest.raises(DataError, match="from 0 to 1"):
         one.update(one.start(1, 1), blank(zero, np.array([3.0])))
-
-
-def test_the_ledger_takes_feedback_once_and_for_what_was_shown():
-    ledger, candidates = Ledger(), arms(5)
-    chosen = Chosen(np.array([1, 3]), np.array([0.5, 0.5]))
-    ledger.show("a", candidates, chosen)
-    first, second = candidates.item[[1, 3]].tolist()
-    with pytest.raises(DataError, match="shown before"):
-        ledger.show("a", candidates, chosen)
-    with pytest.raises(DataError, match="did not show item 99"):
-        ledger.take("a", {99: 1.0})
-    with pytest.raises(DataError, match="not a finite number"):
-        ledger.take("a", {first: float("nan")})
-    taken = ledger.take("a", {second: 2.0})
-    assert taken is not None
-    assert taken.item.tolist() == [first, second]
-    assert taken.reward.tolist() == [0.0, 2.0]
-    assert np.array_equal(taken.contexts, candidates.contexts[[1, 3]])
-    assert ledger.take("a", {second: 2.0}) is None
-    assert ledger.take("never", {}) is None
-    assert ledger.refused == {"item not in the slate": 1, "reward not finite": 1, "given twice": 1, "never shown": 1}
 
 
 def test_a_slate_shows_an_item_once():

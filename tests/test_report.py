@@ -101,7 +101,7 @@ def test_the_page_of_texts_shows_examples_in_words():
         assert example["text"] in text
         assert f"stars {said}" in text
     page = (run.path("report") / "report.html").read_text(encoding="utf-8")
-    assert re.findall(r'role="img" aria-label="([^"]{12})', page) == ["Training los", "Predicted pr"]
+    assert re.findall(r'role="img" aria-label="([^"]{12})', page) == ["Training los", "Predicted pr", "What each la"]
 
 
 def test_a_pipeline_that_reads_its_top_again_says_what_that_gained():
@@ -177,8 +177,8 @@ def test_the_curve_of_few_events_is_told(page):
 
 def test_every_figure_has_a_text_in_its_place(page):
     drawings = re.findall(r'role="img" aria-label="([^"]+)"', page)
-    assert len(drawings) == read(page).tags.count("svg") == 6
-    assert page.count("<svg aria-hidden") == 6
+    assert len(drawings) == read(page).tags.count("svg") == 7
+    assert page.count("<svg aria-hidden") == 7
 
 
 def test_figures_take_the_colours_of_the_page(page):

@@ -105,7 +105,7 @@ def test_searchers_that_learn_come_nearer_than_chance(name: str):
 
 
 def test_several_objectives_give_a_front():
-    from genre.search.loop import pareto
+    from genre.search.outcomes import pareto
 
     objectives = "search.objectives=[ndcg@10, train_seconds]"
     trials = searched("known", "search.searcher=genetic", objectives, "search.trials=14")
@@ -138,7 +138,61 @@ def test_trials_that_fail_are_recorded_with_their_reason_and_are_not_fatal():
     assert "ValueError: an odd thing" in reasons[5]
     assert [one.user_attrs["attempts"] for one in trials.all()] == [1, 1, 2, 2, 1, 1, 1, 1]
     assert "Traceback" in Path("runs/toy/search/trials/0005/log.txt").read_text()
-    assert any("minutes left for 5 more trials" in line for line in said), said
+    assert any("minutes left, for 5 more trials and what comes after them" in line for line in said), said
+
+
+def test_a_trial_that_asks_for_more_memory_than_there_is_is_recorded_and_not_fatal():
+    trials = searched("hungry", "search.trials=4")
+    assert states(trials) == ["COMPLETE", "FAIL", "FAIL", "COMPLETE"]
+    for one in trials.all()[1:3]:
+        assert one.user_attrs["reason"].startswith("out of memory; lower train.token_budget"), one.user_attrs
+        assert one.user_attrs["attempts"] == 1, "it would run out again"
+
+
+def test_a_worker_that_is_killed_costs_one_attempt_and_the_other_works_on():
+    """From outside, as an operator or the kernel does, while both are at work."""
+    killed: list[int] = []
+
+    def kill(text: str) -> None:
+        latest = begun()
+        if text.startswith("trial") and not killed and latest:
+            running = [int(pid) for number, pids in latest.items() for pid in pids if number == max(latest)]
+            os.kill(running[-1], signal.SIGKILL)
+            killed.append(running[-1])
+
+    trials = searched("slow", "search.trials=8", "search.workers=2", "search.searcher=random", say=kill)
+    assert killed
+    assert states(trials) == ["COMPLETE"] * 8
+    attempts = [one.user_attrs["attempts"] for one in trials.all()]
+    assert sorted(attempts) in ([1] * 8, [1] * 7 + [2]), "one is begun again, or none where it had just ended"
+    workers = {pid for pids in begun().values() for pid in pids}
+    assert len(workers) == 3, "two, and the one in the place of the killed"
+
+
+def test_a_full_disk_of_the_driver_is_told_as_such(tmp_path: Path):
+    """What it keeps of the trials does not fit: a device of its own, as large as the first trials need."""
+    device = tmp_path / "small"
+    device.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "none", str(device)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("only root can make a small disk")
+    try:
+        searched("known", "search.trials=2")
+        home = Path("runs/toy/search")
+        journal = home / JOURNAL
+        (device / JOURNAL).write_bytes(journal.read_bytes())
+        journal.unlink()
+        journal.symlink_to(device / JOURNAL)
+        (device / "ballast").write_bytes(bytes(512 * 1024 - (device / JOURNAL).stat().st_size - 8192))
+        with pytest.raises(GenreError, match="the disk is full; free some space, and the same command goes on"):
+            searched("known", "search.trials=60")
+        (device / "ballast").unlink()
+        trials = searched("known", "search.trials=6")
+        assert len(trials.all()) >= 6
+        assert states(trials)[:2] == ["COMPLETE"] * 2
+        assert "RUNNING" not in states(trials)
+    finally:
+        subprocess.run(["umount", str(device)], check=True)
 
 
 def test_a_full_disk_stops_the_search_and_the_same_command_goes_on():

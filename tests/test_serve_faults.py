@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from genre.errors import GenreError
 from genre.serve import gate, heads
+from genre.stores.sqlite import Sqlite
 from served import Running, a_run, client_of, listens, running, service
 
 
@@ -204,6 +206,54 @@ def test_a_run_that_is_not_finished_is_refused_with_what_to_do(tmp_path):
     shutil.rmtree(folder / "rank")
     with pytest.raises(GenreError, match="genre r"), service(folder):
         pass
+
+
+@pytest.mark.parametrize(("spoil", "why"), [("corrupt", "its bytes differ"), ("missing", "missing")])
+def test_a_run_with_a_damaged_file_is_not_started_with(tmp_path, spoil, why):
+    file = a_run(tmp_path) / "rank" / "scorer.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.unlink()
+    if spoil == "corrupt":
+        file.write_bytes(content)
+    with pytest.raises(GenreError, match=rf"scorer\.safetensors.*{why}"), service(tmp_path / "circle"):
+        pass
+
+
+def test_a_model_whose_folder_goes_away_answers_on(tmp_path):
+    folder = a_run(tmp_path / "runs")
+    with (
+        service(folder, Sqlite(path=tmp_path / "store.db")) as made,
+        listens(made) as url,
+        client_of(url) as client,
+    ):
+        before = client.post("/v1/recommend", json={"history": ["i3", "i4"], "k": 5}).json()
+        folder.rename(tmp_path / "elsewhere")
+        after = [client.post("/v1/recommend", json={"history": ["i3", "i4"], "k": k}) for k in (5, 4)]
+        assert [reply.status_code for reply in after] == [200, 200]
+        assert [reply.json()["rung"] for reply in after] == ["full", "full"]
+        assert [one["item_id"] for one in after[0].json()["items"]] == [one["item_id"] for one in before["items"]]
+        assert client.post("/v1/events", json={"events": [event(1)]}).json()["accepted"] == 1
+        assert client.post("/v1/models/circle/load").status_code in (404, 409)
+
+
+def test_who_hangs_up_leaves_nothing_behind(server):
+    process = psutil.Process(server.process.pid)
+    with server.client() as client:
+        assert client.post("/v1/recommend", json={"history": ["i1"]}).status_code == 200
+        before = process.num_fds()
+        for n in range(40):
+            body = json.dumps({"history": [f"i{n % 20}", f"i{n % 7}"], "explain": True}).encode()
+            one = connected(server.url)
+            one.sendall(b"POST /v1/recommend HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
+            one.sendall(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+            one.close()
+        assert client.post("/v1/recommend", json={"history": ["i1"]}).json()["rung"] in ("full", "popular")
+        until = time.monotonic() + 20
+        while process.num_fds() > before + 2 or "genre_inference_waiting 0.0" not in client.get("/v1/metrics").text:
+            assert time.monotonic() < until, f"{process.num_fds()} files are open, before there were {before}"
+            time.sleep(0.05)
+        assert client.post("/v1/recommend", json={"history": ["i2"]}).json()["rung"] == "full"
 
 
 def test_killed_at_any_moment_every_acknowledged_event_is_there_once(server):

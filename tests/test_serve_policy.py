@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import update
 
+from explored import SOFTMAX, beliefs, ids, learned, learning, recommended, section, settled, touch, users_of
 from genre.component import Slot
 from genre.errors import GenreError
 from genre.jobs import Work
@@ -27,17 +29,11 @@ from genre.serve.interleaving import preferred, team_draft
 from genre.serve.quality import ENOUGH, FLOOR, Quality
 from genre.serve.service import Service
 from genre.serve.wishes import Answer, Wish
-from genre.servesection import ExploreSection
 from genre.store.checking import checked
 from genre.store.exporting import interactions
 from genre.store.records import Event, SlateRow
+from genre.store.tables import slates
 from served import a_run, asking, service
-
-SOFTMAX = Slot("policies").build({"type": "softmax", "temperature": 2.0})
-
-
-def section(**fields: Any) -> ExploreSection:
-    return ExploreSection(**{"share": 0.5, "policy": SOFTMAX, "pool": 6, "least": 2, **fields})
 
 
 @pytest.fixture(scope="module")
@@ -48,38 +44,10 @@ def served(tmp_path_factory) -> Iterator[Service]:
         yield made
 
 
-def recommended(made: Service, user: str, **wish: Any) -> tuple[Answer, dict[str, str]]:
-    return asyncio.run(made.recommend(Wish(user_id=user, **{"k": 3, "seconds": 5.0, **wish}), None))
-
-
-def ids(answer: Answer) -> list[str]:
-    return [one["item_id"] for one in answer.items]
-
-
 def written(made: Service, answer: Answer) -> SlateRow:
     """The slate as it is kept."""
     settled(made)
     return made.store.slates.get(answer.slate_id)
-
-
-def settled(made: Service) -> None:
-    """Wait until all slates are written."""
-    until = time.monotonic() + 10
-    while len(made.slates) and time.monotonic() < until:
-        time.sleep(0.02)
-
-
-def touch(made: Service, slate_id: str, user: str, item: str, action: str = "click") -> None:
-    """An event on an item of a slate."""
-    event = checked({"user_id": user, "item_id": item, "action": action, "slate_id": slate_id})
-    assert isinstance(event, Event)
-    made.store.events.append([event])
-
-
-def users_of(made: Service, arm: str, n: int) -> list[str]:
-    """Users for whom the policy chooses, or the others."""
-    names = (f"{arm}{i}" for i in range(10_000))
-    return [next(one for one in names if made.explorer.arm(one) == arm) for _ in range(n)]
 
 
 # The policy
@@ -204,7 +172,7 @@ def test_a_policy_that_earns_less_is_stopped_by_itself_and_one_that_does_not_is_
         touch(served, shown[user].slate_id, user, ids(shown[user])[0], "like")
     served.judge()
     assert served.explorer.on, "both earn about the same"
-    assert [one.rate for one in served.explorer.compared(served.store).arms] == pytest.approx([1.44, 1.56])
+    assert [one.rate for one in served.explorer.compared().arms] == pytest.approx([1.44, 1.56])
     for user in others:
         touch(served, shown[user].slate_id, user, ids(shown[user])[1], "like")
     served.judge()
@@ -214,26 +182,19 @@ def test_a_policy_that_earns_less_is_stopped_by_itself_and_one_that_does_not_is_
     assert recommended(served, policy[0])[0].policy is None
 
 
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory) -> Iterator[Service]:
+@pytest.fixture
+def plain(tmp_path) -> Iterator[Service]:
     """A service whose policy is changed by tests."""
-    with service(a_run(tmp_path_factory.mktemp("runs"))) as made:
+    with service(a_run(tmp_path)) as made:
         yield made
 
 
-def learning(made: Service, policy: Any, **fields: Any) -> Explorer:
-    """Let a policy choose for all, and learn."""
-    reward = RewardSection(events={"like": 1})
-    explorer = Explorer(section(share=1.0, policy=policy, learn=True, **fields), policy, reward)
-    explorer.insist(made.models.active)
-    made.engine._ranked.clear()
-    made.explorer = made.engine.explorer = explorer
-    return explorer
+LEARNS = ["thompson_beta", "thompson_linear", {"type": "thompson_neural", "prior": 0.5}]
 
 
-@pytest.mark.parametrize("name", ["thompson_beta", "thompson_linear", "thompson_neural"])
-def test_a_policy_learns_from_the_events_on_its_own_slates(name, plain):
-    explorer = learning(plain, Slot("policies").build(name), window_seconds=0.0001)
+@pytest.mark.parametrize("policy", LEARNS, ids=["beta", "linear", "neural"])
+def test_a_policy_learns_from_the_events_on_its_own_slates(policy, plain):
+    explorer = learning(plain, Slot("policies").build(policy))
     first = [one["item_id"] for one in recommended(plain, "reader", history=("i1", "i2"), k=6)[0].items]
     wanted, shown = first[-1], [0]
     while len(shown) < 9 and shown[-1] <= 20:
@@ -244,39 +205,48 @@ def test_a_policy_learns_from_the_events_on_its_own_slates(name, plain):
             if wanted in ids(answer):
                 touch(plain, answer.slate_id, "reader", wanted, "like")
                 shown[-1] += 1
-            plain._read_events()
-            explorer.learn()
+        learned(plain)
     assert shown[-1] > 20, "what is liked is shown more and more"
     assert explorer.learned == 40 * (len(shown) - 1) + 1
-    [taught] = explorer._taught.values()
-    assert (taught.ledger.done, taught.ledger.waiting) == (set(), {}), "nothing piles up"
+    assert (learned(plain), explorer.forgotten) == (0, 0), "each slate teaches once"
 
 
-def test_events_too_early_or_on_what_was_not_shown_teach_nothing(plain):
+def test_what_was_not_shown_and_what_was_done_twice_or_too_late_earns_nothing(plain):
     explorer = learning(plain, Slot("policies").build("thompson_beta"))
+    late, _ = recommended(plain, "reader", history=("i1", "i2"), k=2)
+    settled(plain)
+    with plain.store.access.engine.connect() as connection, connection.begin():
+        made = plain.store.slates.get(late.slate_id).created - 2 * explorer.section.window_seconds
+        connection.execute(update(slates).values(created=made))
+    touch(plain, late.slate_id, "reader", ids(late)[0], "like")
     answer, _ = recommended(plain, "reader", history=("i1", "i2"), k=2)
     other = next(item for item in plain.models.active.item_ids if item not in ids(answer))
     touch(plain, answer.slate_id, "reader", other, "like")
     touch(plain, "another slate", "reader", ids(answer)[0], "like")
     for _ in range(2):
         touch(plain, answer.slate_id, "reader", ids(answer)[1], "like")
-    plain._read_events()
-    [taught] = explorer._taught.values()
-    [waiting] = taught.waiting.values()
-    assert waiting.actions == {plain.models.active.rows[ids(answer)[1]]: {"like"}}
-    assert explorer.learn() == 0, "its time is not over"
+    assert explorer.learn() == 1, "the time of the other is not over"
+    state = beliefs(explorer).state
+    assert (state["won"].sum(), state["tried"].sum()) == (0, 2)
+    assert learned(plain) == 1
+    state = beliefs(explorer).state
+    assert np.flatnonzero(state["won"]).tolist() == [plain.models.active.rows[ids(answer)[1]]]
+    assert (state["won"].sum(), state["tried"].sum()) == (1, 4)
 
 
 def test_a_policy_that_cannot_choose_or_learn_here_is_refused_with_what_to_do(plain, tmp_path):
     policies = Slot("policies")
-    with pytest.raises(GenreError, match="serve softmax or a Thompson policy"):
+    with pytest.raises(GenreError, match="there is no learned policy; make one with 'genre learn fit"):
         learning(plain, policies.build("learned"))
-    explorer = Explorer(section(learn=True), policies.build("thompson_beta"), RewardSection(events={"like": 3}))
+    with pytest.raises(GenreError, match="in no other"):
+        learning(plain, policies.build({"type": "cold_start", "inner": "learned"}))
+    threes = RewardSection(events={"like": 3})
+    explorer = Explorer(section(learn=True), policies.build("thompson_beta"), threes, plain.store)
     with pytest.raises(GenreError, match="scale them"):
         explorer.insist(plain.models.active)
     with (
         pytest.raises(GenreError, match="from 0 to 1"),
-        service(a_run(tmp_path), explore=section(policy=policies.build("thompson_beta"), learn=True)),
+        service(a_run(tmp_path / "other"), explore=section(policy=policies.build("thompson_beta"), learn=True)),
     ):
         pass
 

@@ -302,6 +302,27 @@ def slate(number: int, user: str | None = "ann", **fields: Any) -> SlateRow:
     return SlateRow(f"s{number}", user, "m1", shown, NOW + number, **fields)
 
 
+def test_what_a_policy_chose_is_read_in_order_and_with_what_was_done(store, clock):
+    assert store.slates.earliest() is None
+    by = {"request": {"policy": "softmax"}}
+    store.slates.add([slate(3, **by), slate(1, **by), slate(2), slate(0, **by), slate(5, **by)])
+    same = replace(slate(4, **by), created=NOW + 3)
+    store.slates.add([same, replace(slate(6, **by), model="m2")])
+
+    def read(after: tuple[float, str], until: float = NOW + 10, limit: int = 10) -> list[str]:
+        return [one.slate_id for one in store.slates.chosen("m1", after, until, limit)]
+
+    assert read((0.0, "")) == ["s0", "s1", "s3", "s4", "s5"]
+    assert store.slates.earliest() == NOW
+    assert read((0.0, ""), limit=2) == ["s0", "s1"]
+    assert read((NOW + 3, "s3")) == ["s4", "s5"]
+    assert read((NOW + 3, ""), NOW + 5) == ["s3", "s4"]
+    store.events.append([event(item=f"i{n}", slate_id=f"s{n}") for n in (5, 3, 3, 1)])
+    store.events.withdraw("ann", "i1")
+    assert [one.slate_id for one in store.slates.answered(["s1", "s3", "s5", "s4", "\0"])] == ["s5", "s3", "s3"]
+    assert store.slates.answered([]) == []
+
+
 def test_a_slate_knows_what_became_of_it(store: Store):
     rows = [
         slate(n, f"u{n % 2}", experiment="x", arm="ab"[n % 2], degraded=["slow"] if n == 3 else []) for n in range(6)

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import struct
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from finished import finished
 from genre.component import Slot, names
 from genre.run import Run
+from genre.taskfigures import pictures_of
 from genre.trackers import Result, Tracked
 from genre.tracking import tell_result
 from genre.train import train
 from toyworld import circle, config, dataset, tiny_backbone
 
-RESULT = Result({"genre/ndcg@10": 0.5}, [{"user": "u1", "history": "cup", "genre": "pen; hat"}], {"curves": Path("c")})
+PLOTS = {
+    "calibration": {"like": {"model": [{"predicted": 0.2, "observed": 0.25, "n": 4}]}},
+    "confusion": {"stars": {"model": {"labels": ["1", "2"], "counts": [[3, 1], [0, 4]]}}},
+}
+EXAMPLE = {"user": "u1", "history": "cup", "genre": "pen; hat"}
+RESULT = Result({"genre/ndcg@10": 0.5}, [EXAMPLE], {"curves": Path("c")}, pictures_of(PLOTS))
 
 
 def settings(name: str, folder: Path) -> dict[str, str]:
@@ -67,18 +77,29 @@ def records(path: Path):
             whole = b""
 
 
-def written_by_wandb(folder: Path):
+def sessions_of_wandb(folder: Path):
+    """The file of each session with its records, once the last says that it has ended: its service writes behind."""
     from wandb.proto import wandb_internal_pb2
 
+    for file in sorted((folder / "run" / "track").glob("wandb/offline-run-*/*.wandb")):
+        until = time.monotonic() + 20
+        while True:
+            found = [wandb_internal_pb2.Record.FromString(data) for data in records(file)]
+            if found and found[-1].WhichOneof("record_type") == "exit":
+                break
+            assert time.monotonic() < until, f"{file} has no end"
+            time.sleep(0.02)
+        yield file, found
+
+
+def written_by_wandb(folder: Path):
     curves: dict[str, list[tuple[int, float]]] = {}
     texts = ""
-    for file in sorted((folder / "run" / "track").glob("wandb/offline-run-*/*.wandb")):
-        for data in records(file):
-            record = wandb_internal_pb2.Record()
-            record.ParseFromString(data)
+    for _, found in sessions_of_wandb(folder):
+        for record in found:
             for item in record.history.item:
                 name = item.key or item.nested_key[0]
-                if not name.startswith("_"):
+                if not name.startswith("_") and len(item.nested_key) < 2:
                     curves.setdefault(name, []).append((record.history.step.num, json.loads(item.value_json)))
             for item in (*record.summary.update, *record.run.config.update):
                 texts += f"{item.key or '.'.join(item.nested_key)}={item.value_json}\n"
@@ -100,6 +121,51 @@ def written_by_mlflow(folder: Path):
 
 
 READ = {"tensorboard": written_by_tensorboard, "wandb": written_by_wandb, "mlflow": written_by_mlflow}
+
+
+def pictures_of_tensorboard(folder: Path) -> dict[str, bytes]:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder / "run" / "model" / "tensorboard"))
+    events.Reload()
+    return {tag: events.Images(tag)[-1].encoded_image_string for tag in events.Tags()["images"]}
+
+
+def pictures_of_wandb(folder: Path) -> dict[str, bytes]:
+    """What the history names, read from where it says that it lies."""
+    found = {}
+    for file, told in sessions_of_wandb(folder):
+        for record in told:
+            for item in record.history.item:
+                if len(item.nested_key) == 2 and item.nested_key[1] == "path":
+                    assert record.history.step.num == 3, "after the epochs, whose steps are taken"
+                    found[item.nested_key[0]] = (file.parent / "files" / json.loads(item.value_json)).read_bytes()
+    return found
+
+
+def pictures_of_mlflow(folder: Path) -> dict[str, bytes]:
+    (place,) = (folder / "mlruns").rglob("artifacts")
+    return {str(path.relative_to(place).with_suffix("")): path.read_bytes() for path in place.rglob("*.png")}
+
+
+PICTURES = {"tensorboard": pictures_of_tensorboard, "wandb": pictures_of_wandb, "mlflow": pictures_of_mlflow}
+
+
+@pytest.mark.parametrize("name", names("trackers"))
+def test_plots_of_the_heads_are_there_as_they_were_drawn(name: str, tmp_path: Path):
+    started(name, tmp_path, done=2).finish(RESULT)
+    told = PICTURES[name](tmp_path)
+    assert set(told) == {"calibration/like", "confusion/stars"}
+    for plot, picture in RESULT.pictures.items():
+        seen, drawn = (np.asarray(Image.open(io.BytesIO(one)).convert("RGB")) for one in (told[plot], picture))
+        assert np.array_equal(seen, drawn), plot
+    # The darkest cell of the confusion is where all of a row are, on the report's blue; the empty one is white.
+    cells = np.asarray(Image.open(io.BytesIO(RESULT.pictures["confusion/stars"])).convert("RGB")).astype(int)
+    blue = (cells[..., 2] - cells[..., 0]).max()
+    assert blue > 80
+    assert (cells == 255).all(-1).mean() > 0.4
+    _, texts = READ[name](tmp_path)
+    assert "curves" in texts, "where the files lie"
 
 
 @pytest.mark.parametrize("name", names("trackers"))
@@ -154,3 +220,7 @@ def test_the_result_of_an_evaluation_is_told_with_its_files(tmp_path: Path):
     assert told[1] == pytest.approx(metrics["systems"]["genre"]["ndcg@10"]["value"])
     assert str(run.path("evaluate") / "metrics.json") in texts
     assert "redcup" in texts or "cup" in texts
+    assert set(pictures_of_mlflow(tmp_path)) == {"calibration/like", "confusion/like", "confusion/rating"}
+    counts = metrics["confusion"]["rating"]["model"]
+    assert counts["labels"] == ["1", "5"]
+    assert sum(map(sum, counts["counts"])) == metrics["tasks"]["rating"]["rows"]

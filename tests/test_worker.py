@@ -24,7 +24,7 @@ from genre.cli import commands
 from genre.component import Slot
 from genre.errors import GenreError
 from genre.files import unseal
-from genre.jobs import Unfit, Work, do, kinds
+from genre.jobs import Unfit, Work, do, kinds, settings_of
 from genre.pipeline import Pipeline
 from genre.run import Run
 from genre.store import Store, open_store
@@ -157,9 +157,13 @@ def _again(home: Path, store: Store, job: Job) -> Job:
     ("kind", "payload", "why"),
     [
         ("gate", {}, "did not come from another run"),
-        ("evaluate", {"run": "../walk"}, "there is no run"),
-        ("backup", {"keep": "many"}, "no int"),
+        ("evaluate", {"run": "../walk"}, "never a path"),
+        ("evaluate", {"run": "stroll"}, "there is no run 'stroll'"),
+        ("backup", {"keep": "many"}, "no whole number above 0"),
+        ("backup", {"keep": 0}, "no whole number above 0"),
+        ("backup", {"kept": 3}, "kept is no setting of 'backup'.*keep"),
         ("drift", {"days": -1}, "above 0"),
+        ("drift", {"clicks": [1]}, "list of names"),
     ],
 )
 def test_a_job_that_can_never_be_done_is_not_tried_again(
@@ -255,6 +259,7 @@ def test_the_command_queues_and_says_what_is_wrong(home: Path, store: Store):
         (["--every", "refresh=soon"], "KIND=TIME"),
         (["--add", "refrsh"], "refresh"),
         (["--add", "drift", "--payload", "[]"], "object"),
+        (["--add", "drift", "--payload", '{"dyas": 3}'], "dyas is no setting of 'drift'"),
     ):
         said = CliRunner().invoke(commands, [*given, *wrong])
         assert said.exit_code == 1
@@ -262,8 +267,9 @@ def test_the_command_queues_and_says_what_is_wrong(home: Path, store: Store):
 
 
 def test_every_kind_says_what_it_does():
-    assert kinds() == ["backup", "drift", "embed", "evaluate", "gate", "publish", "refresh", "rerank"]
+    assert kinds() == ["backup", "drift", "embed", "evaluate", "gate", "prune", "publish", "refresh", "rerank"]
     assert all(__import__(f"genre.jobs.{kind}", fromlist=["do"]).do.__doc__ for kind in kinds())
+    assert all(one.what.endswith(".") for kind in kinds() for one in settings_of(kind).values())
 
 
 def test_the_commands_of_the_handbook_exist():

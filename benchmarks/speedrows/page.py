@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,16 @@ SECTIONS = {
         "Training on pairs of texts",
         "An epoch of the same pairs in the same batches, the same layers trained from the same weights, to the same "
         "loss.",
+    ),
+    "dense": (
+        "The step's dense part",
+        "Operations a second of the trained layers while the quickstart is fine-tuned, beside the fastest product of "
+        "matrices, measured right before; shares in brackets are the lowest and the highest.",
+    ),
+    "graph": (
+        "Keeping the graph of a round",
+        "An epoch of the quickstart's fine-tuning after the first, with `train.graph_tokens` as it ships and with 0; "
+        "the gradients are the same.",
     ),
     "layers": (
         "What is trained",
@@ -62,12 +73,12 @@ def page(results: dict[str, Any]) -> str:
     for name, (title, text) in SECTIONS.items():
         if name in results["tables"]:
             found = results["tables"][name]
-            lines = _rates(found["rows"]) if name == "training" else _times(found["rows"], *NUMBERS.get(name, (1, "s")))
+            lines = TABLES.get(name, _times)(found["rows"], *NUMBERS.get(name, (1, "s")))
             parts.append("\n".join([f"## {title}", text, "", *lines, *_further(name, found), ""]))
     return "\n".join(parts)
 
 
-def _times(rows: list[dict[str, Any]], unit: float, word: str) -> list[str]:
+def _times(rows: list[dict[str, Any]], unit: float = 1, word: str = "s") -> list[str]:
     lines = [f"| way | {word} | ratio |", "| --- | ---: | ---: |"]
     for row in rows:
         low, high = (one * unit for one in row["range"])
@@ -76,7 +87,16 @@ def _times(rows: list[dict[str, Any]], unit: float, word: str) -> list[str]:
     return lines
 
 
-def _rates(rows: list[dict[str, Any]]) -> list[str]:
+def _shares(rows: list[dict[str, Any]], *_: object) -> list[str]:
+    lines = ["| part | GFLOP/s | share of the limit |", "| --- | ---: | ---: |"]
+    for row in rows:
+        (low, high), (least, most) = row["range"], row["share_range"]
+        speed, share = f"{row['gflops']:.1f} [{low:.1f}, {high:.1f}]", f"{row['share']:.0%} [{least:.0%}, {most:.0%}]"
+        lines.append(f"| {row['part']} | {speed} | {share} |")
+    return lines
+
+
+def _rates(rows: list[dict[str, Any]], *_: object) -> list[str]:
     lines = ["| loop | interactions/s | ratio |", "| --- | ---: | ---: |"]
     for row in rows:
         rates = row["interactions_per_second"]
@@ -85,7 +105,15 @@ def _rates(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
+TABLES: dict[str, Callable[..., list[str]]] = {"training": _rates, "dense": _shares}
+"""How a table is told that is not one of seconds."""
+
+
 def _further(name: str, found: dict[str, Any]) -> list[str]:
+    if name == "dense":
+        return ["", f"These layers take {found['of_the_step']:.0%} of the step's time."]
+    if name == "graph":
+        return ["", "Of which in the trained layers:", "", *_times(found["layers"])]
     if name == "contrastive":
         losses = ", ".join(f"{who} {value:.4f}" for who, value in found["loss"].items())
         return ["", f"Mean loss of the last ten steps: {losses}. Texts: {found['what']}."]

@@ -9,14 +9,14 @@ from typing import Any
 from pydantic_core import PydanticCustomError
 
 from genre import executorchecks, modelchecks
-from genre.component import Slot, name_of, names, suggest
+from genre.component import Slot, find, name_of, names, suggest
 from genre.compression.budgets import Budget
 from genre.compression.formsteps import WHOLE, checked
 from genre.config import LABEL_METRICS, Config
 from genre.errors import ConfigError
 from genre.metrics import Metric
 from genre.modelchecks import Check, Finding, Given, formulation_of
-from genre.searchsection import COSTS, PIPELINE
+from genre.searchsection import COSTS, PIPELINE, Gap
 from genre.yamlfile import KeyPath, dotted
 
 HEAD_NAME = re.compile(r"[A-Za-z_]\w*")
@@ -222,11 +222,24 @@ def _objectives(config: Config, given: Given) -> Iterator[Finding]:
             yield at, "given twice"
         elif name == PIPELINE and config.model.formulation.reads == "rows":
             yield at, "model.formulation is text, which has no pipeline; name a measure of a head, such as stars.rmse"
+        elif gap := Gap.of(name):
+            if why := _no_gap(config, gap):
+                yield at, why
         elif name not in (*COSTS, PIPELINE) and (why := unmeasurable(config, name)):
-            yield at, f"{why}; or one of {', '.join((*COSTS, PIPELINE))}"
+            yield at, f"{why}; or one of {', '.join((*COSTS, PIPELINE))}, or gap.ndcg@10.history"
     if given(("search", "pruner")) and name_of(config.search.pruner) != "none" and objectives not in ([], [metric]):
         mend = f"set train.early_stopping.metric: {objectives[0]}" if len(objectives) == 1 else "take none"
         yield ("search", "pruner"), f"judges by what training watches, {metric}, as the one objective; {mend}"
+
+
+def _no_gap(config: Config, gap: Gap) -> str | None:
+    """Why a fairness gap cannot be measured; None if it can. What columns the users have the data say, later."""
+    if not gap.metric or not gap.by:
+        return "a gap is of a metric between groups; write gap.ndcg@10.history, .popularity or a column of the users"
+    word = gap.metric.partition("@")[0]
+    if word in names("metrics") and find("metrics", word).needs != "ranking":
+        return f"'{gap.metric}' measures one head, and a gap is of rankings; take ndcg@10, recall@10 or mrr@10"
+    return unmeasurable(config, gap.metric)
 
 
 CHECKS: dict[Check, list[KeyPath]] = {

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Self
+
 
 class GenreError(Exception):
     """Something the user can put right; the text says what, where and how."""
+
+    code: str = ""
+    """Names the error for programs that say it in other words, with ``values``; empty for one that has no name."""
+    values: Mapping[str, Any] = MappingProxyType({})
+
+    def coded(self, code: str, **values: Any) -> Self:
+        """The same error with a name."""
+        self.code, self.values = code, values
+        return self
 
 
 class ConfigError(GenreError):

@@ -33,7 +33,7 @@ from genre.shotcurve import MOST_CASES, ShotCurve
 from genre.slices import slices
 from genre.systems import Catalogue, longest_list, measure, metric_named, rank_cases, subset
 from genre.taskmeasures import cost, directions_of, measures_of_task, paired
-from genre.tasks import Task, reliability
+from genre.tasks import Plots, Task, draw, no_plots
 from genre.textevaluation import TextEvaluation
 from genre.tracking import tell_result
 from genre.tuning import CRITERION
@@ -103,7 +103,7 @@ class Evaluation:
     rankings: dict[str, Ranking] = field(default_factory=dict)
     directions: Directed = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
-    calibration: dict[str, dict[str, Any]] = field(default_factory=dict)
+    plots: Plots = field(default_factory=no_plots)
 
     def __post_init__(self) -> None:
         self.section = self.config.evaluate
@@ -186,8 +186,7 @@ class Evaluation:
             for system, predictions in task.systems(models):
                 measured = dict(measures_of_task(predictions, judges, resamples))
                 self.measured.setdefault(system, {}).update({f"{name}.{key}": m for key, m in measured.items()})
-                if head.predicts == "binary":
-                    self.calibration.setdefault(name, {})[system] = reliability(predictions)
+                draw(self.plots, name, head, system, predictions)
                 self.directions |= directions_of(name, predictions, judges)
         return found
 
@@ -205,7 +204,7 @@ class Evaluation:
             "slices": self._slices(best.get(CRITERION)),
             "shot_curve": self.curve.as_json(),
             "tasks": tasks,
-            "calibration": self.calibration,
+            **self.plots,
             "larger_is_better": self.directions,
             "validation": valid,
             "settings": {name: self._settings(name) for name in self.contestants.tuned},

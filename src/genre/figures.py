@@ -134,20 +134,6 @@ def few_events(panels: dict[str, dict[str, list[Estimate]]], ticks: Sequence[str
         return as_svg(figure)
 
 
-def calibration(panels: dict[str, dict[str, list[dict[str, float]]]]) -> str:
-    """What was predicted against what came true, a panel a head and a line a system; the diagonal is honest."""
-    with drawing("calibration", (3.9 * max(1, len(panels)), 3.5), columns=len(panels)) as (figure, axes):
-        for axis, (title, systems) in zip(axes, panels.items(), strict=True):
-            axis.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (3, 3)))
-            for i, (name, bins) in enumerate(systems.items()):
-                x, y = [b["predicted"] for b in bins], [b["observed"] for b in bins]
-                axis.plot(x, y, "o-", color=SERIES[i], markersize=4, linewidth=1.4, label=name)
-            axis.set(xlim=(0, 1), ylim=(0, 1), xlabel="predicted", ylabel="came true", aspect="equal")
-            axis.set_title(title)
-            axis.legend(fontsize=8.5, loc="upper left")
-        return as_svg(figure)
-
-
 def costs(forms: dict[str, dict[str, Any]]) -> str:
     """What each form of a language model loses on the test part, against its size and against its time a text."""
     axes_of = {"mb": "size, MB", "median_ms": "time of one text, ms"}

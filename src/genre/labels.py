@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from genre.component import suggest
-from genre.data import Log
+from genre.data import Histories, Log
 from genre.errors import DataError
 from genre.types import Floats
 
@@ -80,6 +80,24 @@ class Label:
             return amounts
         holds = COMPARE[self.compare](amounts, self.operand).astype(np.float32)
         return np.where(np.isnan(amounts), np.float32(np.nan), holds)
+
+    @property
+    def of_history(self) -> bool:
+        """Whether an event of a history has all that it needs: its amount or its action."""
+        return self.column in ("value", "action")
+
+    def of_events(self, histories: Histories, actions: Sequence[str]) -> Floats:
+        """The label of every event of some histories; NaN where not known. Of labels `of_history` alone."""
+        assert self.of_history
+        if self.column == "action":
+            assert self.compare is not None
+            wanted = actions.index(str(self.operand)) if self.operand in actions else -2
+            holds = COMPARE[self.compare](histories.action, wanted).astype(np.float32)
+            return np.where(histories.action < 0, np.float32(np.nan), holds)
+        if self.compare is None:
+            return histories.value
+        holds = COMPARE[self.compare](histories.value, self.operand).astype(np.float32)
+        return np.where(np.isnan(histories.value), np.float32(np.nan), holds)
 
     def _of_words(self, log: Log) -> Floats:
         """Of a column of words its number, or whether it is one of them."""

@@ -25,7 +25,7 @@ from genre.heads import MOST_CLASSES, Examples, Head, LabelFacts, Language
 from genre.hidden import PassingStates, hidden_states, tokenize
 from genre.labels import Label
 from genre.prompts import item_texts
-from genre.textencoder import TextEncoder, build, load, pretrained_vectors
+from genre.textencoder import TextEncoder, build, item_vectors, load, pretrained_vectors
 from genre.types import Floats, Ints
 
 if TYPE_CHECKING:
@@ -327,16 +327,8 @@ def state_of(module: nn.Module) -> dict[str, Tensor]:
 
 
 def text_vectors(config: Config, data: Dataset) -> Floats:
-    """Item texts as the pretrained language model sees them, before any training: ``[items, hidden]``, unit length.
-
-    An item without text has zeros: what the language model makes of nothing would be the same for all of them.
-    """
-    loaded = load(config.model.backbone)
-    texts = item_texts(config.model, loaded, data)
-    told = np.array([bool(text.removeprefix(loaded.reading.passage)) for text in texts])
-    vectors = pretrained_vectors(loaded, texts, config.model.max_tokens)
-    vectors[~told] = 0
-    return vectors
+    """Item texts as the pretrained language model sees them, as `genre.textencoder.item_vectors` says."""
+    return item_vectors(config.model, load(config.model.backbone), data)
 
 
 def text_embedder(config: Config) -> Callable[[list[str]], Floats]:

@@ -66,16 +66,9 @@ def heads_fit(config: Config, given: Given) -> Iterator[Finding]:
             yield at, f"{kind} compares vectors of people and items, and {form} has none; take two_tower, or {offer}"
         elif head.reads == "tokens" and reads != "rows":
             yield at, f"{kind} reads the tokens of a row's text, and {form} reads no rows; set model.formulation: text"
-        elif reads == "rows" and _column(head.label) == CHOSEN:
+        elif reads == "rows" and (label := _label(head.label)) is not None and label.column == CHOSEN:
             why = "is about a choice among items, and a text has none; write a column, or take cross or two_tower"
             yield (*at, "label"), f"'{head.label}' {why}"
-
-
-def _column(label: str) -> str | None:
-    try:
-        return Label.parse(label).column if label else None
-    except ValueError:
-        return None
 
 
 def language(config: Config, given: Given) -> Iterator[Finding]:
@@ -215,13 +208,66 @@ def prompt(config: Config, given: Given) -> Iterator[Finding]:
         yield at, why
         return
     columns = [field.column for field in parse(text) if field.column is not None]
+    told_apart = [column for column in columns if column in ("liked", "disliked")]
     for word in ("history", "item"):
-        if word not in columns:
+        if word not in columns and not (word == "history" and told_apart):
             yield at, f"does not say where the {word} goes; write {{{word}}}"
     for column in columns:
-        if column not in ("history", "item"):
+        if column not in ("history", "item", *told_apart):
             mend = "a prompt has {history} and {item}; columns belong in model.template, which writes both"
             yield at, f"'{{{column}}}': {mend}"
+    for column in sorted({column for column in columns if columns.count(column) > 1}):
+        yield at, f"'{{{column}}}' stands there twice; write it once"
+    if told_apart and "history" in columns:
+        yield at, f"has {{history}} and {{{told_apart[0]}}}, which is a part of it; write one or the other"
+    if told_apart:
+        liked: str = getattr(config.model.formulation, "liked", "")
+        yield from ((("model", "formulation", "liked"), why) for why in _of_no_event(liked))
+        if (label := _label(liked)) is not None and not label.binary:
+            yield ("model", "formulation", "liked"), f"'{liked}' is no comparison; write one, such as value >= 4"
+
+
+def _of_no_event(text: str) -> Iterator[str]:
+    """Why an event of a history does not tell a label; nothing if it does, or if there is nothing to say."""
+    label = _label(text)
+    if label is None:
+        yield f"'{text}' is no label; write a comparison, such as value >= 4"
+    elif not label.of_history:
+        yield f"an event of a history has value and action, and no '{label.column}'; write a label of one of these"
+
+
+def _label(text: str) -> Label | None:
+    try:
+        return Label.parse(text)
+    except ValueError:
+        return None
+
+
+def offsets(config: Config, given: Given) -> Iterator[Finding]:
+    """Heads that start from counting, where nothing is counted."""
+    form, reads = formulation_of(config), config.model.formulation.reads
+    for name, head in config.model.heads.items():
+        of, at = getattr(head, "offset", ()), (*place_of(name), "offset")
+        label = _label(head.label)
+        if not of or label is None:
+            continue
+        if reads == "items":
+            yield at, f"{form} reads people and items as vectors, which count already; take text or cross, or leave it"
+        elif label.column == CHOSEN:
+            yield (
+                at,
+                "what was not chosen is drawn, and a count of it says nothing; take another label, or leave it",
+            )
+        elif reads == "rows" and of != ("item",):
+            yield at, f"user and text are of a person's history, and {form} reads none; set it to [item], or take cross"
+        elif of != ("item",):
+            yield from ((at, f"{why}, or set offset: [item]") for why in _of_no_event(head.label))
+        if len(set(of)) < len(of):
+            yield at, "names one thing twice; write each once"
+        elif "text" in of and "user" not in of:
+            yield at, "text tells what a person likes, beside how much of all they like; write [user, text]"
+        if getattr(head, "words", None):
+            yield at, "starts from counting, and words from the language model's answer; leave one of them out"
 
 
 def text_switch(config: Config, given: Given) -> Iterator[Finding]:
@@ -330,6 +376,7 @@ CHECKS: dict[Check, list[KeyPath]] = {
     verbalizers: [*_MODEL, ("model", "backbone"), ("model", "towers"), ("model", "pooling")],
     template: [*_MODEL, ("model", "template"), ("model", "text")],
     prompt: [("model", "formulation")],
+    offsets: _MODEL,
     text_switch: [("model", "formulation"), ("model", "text"), ("model", "ids")],
     user_heads: [("model", "formulation"), ("model", "user"), ("model", "dim")],
     training: [*_MODEL, ("train",), ("model", "adapter")],

@@ -10,15 +10,29 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Shard = Literal["none", "full"]
+
+def _no_tensor_parallel(value: object) -> object:
+    """Say why what others offer is not there, in the place of a list of what is."""
+    if value in ("tensor", "tp", "tensor_parallel"):
+        raise PydanticCustomError(
+            "no_tensor_parallel",
+            "tensor parallel is not there: it has all workers read the same texts, and here each reads its own; take "
+            "full, which serves the same models (docs/scale.md)",
+        )
+    return value
+
+
+Shard = Annotated[Literal["none", "full"], BeforeValidator(_no_tensor_parallel)]
 Work = Callable[..., None]
 """A function of a module, given what can be sent to another process; it writes files, and returns nothing."""
 BUCKET = 1 << 23

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from genre.data import Dataset
+from genre.data import Dataset, Log
 from genre.errors import GenreError, RunError
 from genre.heads import Head
 from genre.hidden import tokenize
+from genre.offsets import Offset, offsets_of
 from genre.prompts import Prompt, cutter
 from genre.run import Run
 from genre.sheets import Sheet
@@ -30,6 +31,8 @@ class TextPredictor:
     """A trained `text` model that is asked about texts of yours."""
 
     trained: TrainedTexts
+    offsets: Mapping[str, Offset] = field(default_factory=dict)
+    """What was counted for heads that start from it; of a text alone nothing is known, so that is the overall mean."""
 
     @classmethod
     def load(cls, folder: Path | str, form: str | None = None) -> TextPredictor:
@@ -48,11 +51,12 @@ class TextPredictor:
         if not path.exists():
             raise RunError(f"{path}: not there; make it with 'genre train {folder}'")
         data = Dataset.load(run.path("data"))
+        offsets = offsets_of(run.config.model.heads, Log.of(data), data.items.num_rows)
         if form is not None:
             from genre.compression.compressed import load_compressed
 
-            return cls(load_compressed(path, run.path("compress") / form, data))  # type: ignore[arg-type]
-        return cls(TrainedTexts.load(path, data))
+            return cls(load_compressed(path, run.path("compress") / form, data), offsets)  # type: ignore[arg-type]
+        return cls(TrainedTexts.load(path, data), offsets)
 
     @property
     def heads(self) -> dict[str, Head]:
@@ -98,7 +102,9 @@ class TextPredictor:
     def _sheet(self, texts: list[str]) -> Sheet:
         tokens = tokenize(self.trained.loaded, texts, self.trained.model.section.max_tokens)
         unknown = {name: np.full(len(texts), np.nan, dtype=np.float32) for name in self.trained.heads}
-        return Sheet([Prompt(text, one) for text, one in zip(texts, tokens, strict=True)], tokens, unknown)
+        prompts = [Prompt(text, one) for text, one in zip(texts, tokens, strict=True)]
+        overall = {n: np.full(len(texts), one.overall, dtype=np.float32) for n, one in self.offsets.items()}
+        return Sheet(prompts, tokens, unknown, offsets=overall)
 
     def _worded(self, name: str, head: Head, said: Floats, text: str) -> Answer:
         facts = self.trained.model.labels[name]

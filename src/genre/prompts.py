@@ -8,13 +8,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genre.backbones import Loaded
 from genre.component import suggest
-from genre.data import Dataset, Histories
+from genre.data import Dataset, Histories, Log
 from genre.errors import ConfigError
 from genre.formulations import Asked
 from genre.hidden import tokenize
+from genre.labels import Label
 from genre.text import Cut, Field, parse, render, tidy
 from genre.types import Ints
 
@@ -44,6 +46,10 @@ def item_texts(section: ModelSection, loaded: Loaded, data: Dataset, template: s
     """Each item's text by the model's template, or another, as the language model was taught to read one."""
     texts = render(data.items, template or section.template, cutter(loaded))
     return [loaded.reading.passage + text for text in texts]
+
+
+HISTORY = ("history", "liked", "disliked")
+"""Places of a prompt that events of the history are written in."""
 
 
 @dataclass(frozen=True)
@@ -86,35 +92,55 @@ class Writer:
     def pairs(self, histories: Histories, person: np.ndarray, item: Ints) -> list[Prompt]:
         """The prompt of people and an item each: ``person`` numbers the histories."""
         fields = parse(self.formulation.prompt)
-        texts, dropped = [], []
+        places = [field.column for field in fields if field.column in HISTORY]
+        sort, texts, dropped = self._sorts(histories, places), [], []
         for one, row in zip(person, item.tolist(), strict=True):
-            start, stop = histories.offsets[one], histories.offsets[one + 1]
-            kept = self._latest(histories.item[start:stop], self._room(fields, row))
-            history = self.formulation.separator.join(self._items[i] for i in kept)
-            texts.append(_fill(fields, history, self._items[row]))
-            dropped.append(int(stop - start) - len(kept))
+            own = slice(histories.offsets[one], histories.offsets[one + 1])
+            kept = self._latest(histories.item[own], sort[own], fields, self._room(row, len(places)))
+            words = {name: self.formulation.separator.join(self._items[i] for i in kept[name]) for name in kept}
+            texts.append(_fill(fields, {**words, "item": self._items[row]}))
+            dropped.append(int((sort[own] >= 0).sum()) - sum(map(len, kept.values())))
         return self._prompts(texts, dropped)
 
-    def _room(self, fields: list[Field], item: int) -> int:
-        """Tokens that are left for the history."""
-        room = self.section.max_tokens - self._frame - self._count(self._items[item]) - 2 * JOINT
-        budget = next((f.budget for f in fields if f.column == "history" and f.budget), None)
-        return room if budget is None else min(room, budget)
+    def _sorts(self, histories: Histories, places: Sequence[str | None]) -> NDArray[np.int8]:
+        """Where each event is written, as its number in `HISTORY`; -1 for one that the prompt has no place for."""
+        if "history" in places:
+            return np.zeros(len(histories.item), dtype=np.int8)
+        actions = Log.of(self.data).actions
+        holds = Label.parse(self.formulation.liked).of_events(histories, actions)
+        sort = np.where(holds == 0, HISTORY.index("disliked"), HISTORY.index("liked"))
+        asked = [HISTORY.index(name) for name in places if name]
+        return np.where(np.isin(sort, asked), sort, -1).astype(np.int8)
+
+    def _room(self, item: int, places: int) -> int:
+        """Tokens that are left for the history, which stands in so many places."""
+        return self.section.max_tokens - self._frame - self._count(self._items[item]) - (1 + places) * JOINT
 
     @cached_property
     def _frame(self) -> int:
         """Tokens of a prompt without history and item."""
-        return len(tokenize(self.loaded, [_fill(parse(self.formulation.prompt), "", "")], 10_000)[0])
+        return len(tokenize(self.loaded, [_fill(parse(self.formulation.prompt), {})], 10_000)[0])
 
-    def _latest(self, items: Ints, room: int) -> list[int]:
-        """As many of the latest items as there is room for, oldest first."""
-        kept: list[int] = []
-        for row in reversed(items.tolist()):
-            room -= self._count(self._items[row]) + self._joint
+    def _latest(self, items: Ints, sort: NDArray[np.int8], fields: list[Field], room: int) -> dict[str, list[int]]:
+        """As many of the latest items as there is room for, oldest first, by where they are written.
+
+        A place whose own budget is used up takes no older ones; the others go on.
+        """
+        rooms = {f.column: room if f.budget is None else f.budget for f in fields if f.column in HISTORY}
+        kept: dict[str, list[int]] = {name: [] for name in rooms if name}
+        for row, place in zip(reversed(items.tolist()), reversed(sort.tolist()), strict=True):
+            name = HISTORY[place]
+            if place < 0 or rooms[name] < 0:
+                continue
+            cost = self._count(self._items[row]) + self._joint
+            rooms[name] -= cost
+            if rooms[name] < 0:
+                continue
+            room -= cost
             if room < 0:
                 break
-            kept.append(row)
-        return kept[::-1]
+            kept[name].append(row)
+        return {name: rows[::-1] for name, rows in kept.items()}
 
     def _count(self, text: str) -> int:
         if text not in self._counts:
@@ -140,8 +166,7 @@ class Writer:
         return {}
 
 
-def _fill(fields: list[Field], history: str, item: str) -> str:
-    values = {"history": history, "item": item}
+def _fill(fields: list[Field], values: dict[str, str]) -> str:
     return tidy("".join(field.words + values.get(field.column or "", "") for field in fields))
 
 

@@ -15,13 +15,13 @@ from genre.config import Config
 from genre.files import replacing_folder, unseal, write_text
 from genre.refresh.figures import pictures
 from genre.run import Run
+from genre.taskfigures import calibration_of, confusion_of
 from genre.wording import choice_in_words, count, duration, label, number, relative, signed, slice_in_words, words
 
 OURS = ("genre", "genre_before", "retrieved", "unarranged", "model", "model_before", "pretrained")
 COLUMNS = ("recall@10", "ndcg@10", "mrr@10", "auc", "coverage@10", "novelty@10", "diversity@10")
 DRAWN = ("ndcg@10", "recall@10")
 SCARCE_SLICES = ("cold_items", "item_interactions_under_5")
-CALIBRATED = ("model", "model_before", "user_item_bias", "tfidf")
 READS = {"items": "the text of each item", "rows": "the text of each row", "pairs": "a history and an item together"}
 MOST_SHARES = 15
 """Columns that the table of what the scorer looks at shows."""
@@ -319,7 +319,8 @@ class Page:
             "curves": self._curves_figure,
             "slices": self._slices_figure,
             "shots": self._shots_figure,
-            "calibration": self._calibration_figure,
+            "calibration": lambda: calibration_of(self.result),
+            "confusion": lambda: confusion_of(self.result),
             "refresh": lambda: pictures(self.refreshed).get("gate") if self.refreshed else None,
         }
         return {name: svg for name, make in makers.items() if (svg := make())}
@@ -380,13 +381,6 @@ class Page:
         rows = self.shot_rows
         panels = {metric: {label(s): [point[metric] for point in points] for s, points in rows} for metric in DRAWN}
         return figures.few_events(panels, self.shot_ticks)
-
-    def _calibration_figure(self) -> str | None:
-        panels = {
-            head: {label(system): bins[system] for system in CALIBRATED if system in bins}
-            for head, bins in self.result["calibration"].items()
-        }
-        return figures.calibration(panels) if panels else None
 
 
 def _json(path: Path) -> Any:

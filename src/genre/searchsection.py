@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
@@ -16,6 +16,24 @@ COSTS = ("train_seconds", "latency_ms", "size_mb")
 """Objectives that are no measure of quality; less is better of each."""
 PIPELINE = "pipeline.ndcg@10"
 """The objective that judges the whole pipeline, on validation cases held out from its scorer."""
+BY_HISTORY, BY_POPULARITY = "history", "popularity"
+"""Groups that every log has: people by how much is known of them, items by how often they were chosen in training."""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A fairness gap: the mean of a metric in the group that is served best, less that in the group served worst."""
+
+    metric: str
+    by: str
+    """What makes the groups: ``history``, ``popularity``, or a column of the users."""
+
+    @classmethod
+    def of(cls, objective: str) -> Gap | None:
+        """Read ``gap.ndcg@10.history``; None where that is no gap. A column's name may have dots in it."""
+        word, _, rest = objective.partition(".")
+        metric, _, by = rest.partition(".")
+        return cls(metric, by) if word == "gap" else None
 
 
 @section
@@ -26,8 +44,11 @@ class SearchSection:
     """What is tried next: a grid, chance, Bayesian (tpe, gp), genetic or evolutionary (cmaes) search."""
     objectives: list[str] = field(default_factory=list)
     """What shall be good on validation: a metric (``ndcg@10``, ``stars.rmse``), ``pipeline.ndcg@10`` of the whole
-    pipeline, ``train_seconds``, ``latency_ms`` of one person or text, ``size_mb`` of what was trained. The first
-    decides the winner. None given is `train.early_stopping.metric`, or the pipeline's where its settings are open."""
+    pipeline, ``gap.ndcg@10.history``, ``train_seconds``, ``latency_ms`` of one person or text, ``size_mb`` of what was
+    trained. The first decides the winner. A gap is how far a metric of the rankings lies apart, in the mean, between
+    the group that is served best and the one served worst: people by the length of their ``history`` or by a column of
+    the users (``gap.ndcg@10.gender``), items by ``popularity``; smaller is fairer, and groups of fewer than 20 cases do
+    not count. None given is `train.early_stopping.metric`, or the pipeline's where its settings are open."""
     pruner: Annotated[Pruner, Slot("pruners")] = slot("pruners", "median")
     """Which trials are stopped early; asked where there is one objective, which the training watches."""
     trials: PositiveInt = 40

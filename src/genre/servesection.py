@@ -25,17 +25,22 @@ class ExploreSection:
     key: str = "explore"
     """What the hash of the user is mixed with; another one draws other users."""
     policy: Annotated[Policy, Slot("policies")] | None = None
-    """The policy; none takes that of the section `learn`."""
+    """The policy; none takes that of the section `learn`. `learned` is the one that `genre learn fit` has published in
+    the run that answers; it serves with the settings that it was judged with."""
     pool: PositiveInt = 50
     """Best items of the model among which it chooses. Larger explores further down and takes longer."""
     learn: bool = False
-    """Whether it learns from events that name its slates, each action on an item counting once. What it has learned is
-    in memory: each process learns by itself, and a restart begins from the start."""
+    """Whether it learns from events that name its slates, each action on an item counting once. It learns from what the
+    store holds, so that all processes of a store come to believe the same, and keeps what it has learned in the run
+    (`explore/`): a restart goes on from there, or, where that does not fit, learns anew from all slates of the store.
+    Off again, it chooses by what it has learned."""
     window_seconds: PositiveFloat = 600.0
-    """Time after a slate in which events count as its reward; larger waits longer before anything is learned."""
+    """Time after a slate in which events count as its reward; larger waits longer before anything is learned. With
+    another one all slates teach anew."""
     least: Annotated[int, Field(ge=2)] = 200
     """Users on either side before the two are compared. From then on a policy whose reward lies below that of the
-    others, beyond the interval, is stopped; larger is surer and takes longer to notice."""
+    others, beyond the interval, goes back to what it believed when its reward last lay above, and learns no more; if
+    it never did, or is worse again, it is stopped. Larger is surer and takes longer to notice."""
 
 
 @section

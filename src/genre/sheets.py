@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +19,14 @@ from genre.formulations import Asked, Propose
 from genre.heads import Head
 from genre.hidden import PassingStates, States, hidden_states
 from genre.labels import CHOSEN, Label
+from genre.offsets import offsets_of
 from genre.prompts import Prompt, Writer
 from genre.ranking import top_lists
 from genre.shots import draw_of_each
 from genre.sources import Resources
 from genre.spans import Span, read_spans
 from genre.text import batches_by_length, render
+from genre.textencoder import item_vectors
 from genre.types import Floats, Ints
 
 IGNORED = -100
@@ -47,6 +50,8 @@ class Sheet:
     asked: Asked | None = None
     source: Ints | None = None
     """``[n]``: number of the dataset that each is from, where the interactions say; -1 where they do not."""
+    offsets: dict[str, Floats] = field(default_factory=dict)
+    """``[n]`` by head, for those that start from what was counted."""
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -70,6 +75,7 @@ class Sheet:
             {name: [labels[i] for i in rows] for name, labels in self.token_labels.items()},
             None if self.asked is None else _taken(self.asked, rows),
             None if self.source is None else self.source[rows],
+            {name: offset[rows] for name, offset in self.offsets.items()},
         )
 
     def states(self, loaded: Loaded, taps: tuple[int, ...], budget: int, most_bytes: float) -> States:
@@ -155,6 +161,8 @@ class SheetMaker:
         self.section, self.loaded, self.data, self.seed, self.shots = section, loaded, data, seed, shots
         self.log = Log.of(data)
         self.writer = Writer(section, loaded, data)
+        vectors = partial(item_vectors, section, loaded, data)
+        self.offsets = offsets_of(section.heads, self.log, data.items.num_rows, vectors)
 
     @times("write texts")
     def part(self, part: str) -> Sheet:
@@ -182,7 +190,9 @@ class SheetMaker:
         """The sheet of some questions."""
         prompts = self.writer.write(asked)
         labels = {name: self._labels(head, asked) for name, head in self.section.heads.items() if _by_row(head)}
-        sheet = Sheet(prompts, [prompt.tokens for prompt in prompts], labels, {}, asked, self._source(asked))
+        offsets = {name: one.says(asked, self.log.part) for name, one in self.offsets.items()}
+        tokens = [prompt.tokens for prompt in prompts]
+        sheet = Sheet(prompts, tokens, labels, {}, asked, self._source(asked), offsets)
         for name, head in self.section.heads.items():
             if head.predicts == "tokens":
                 sheet.token_labels[name] = self._spans(head.label, sheet)

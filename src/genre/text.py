@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre.component import suggest
-from genre.errors import ConfigError
+from genre.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -67,6 +67,15 @@ def render(table: pa.Table, template: str, cut: Cut | None = None, as_is: bool =
         pieces.append([field.words + value for value in values])
     whole = ["".join(row) for row in zip(*pieces, strict=True)] if pieces else [""] * table.num_rows
     return whole if as_is else [tidy(text) for text in whole]
+
+
+def texts_of(items: pa.Table, text: str, setting: str) -> list[str]:
+    """Each item's text by what a setting says: a column, or a template. Raises `DataError` for a missing column."""
+    template = text if "{" in text else f"{{{text}}}"
+    for name in columns_of(template):
+        if name not in items.column_names:
+            raise DataError(f"{setting}: the items have no column '{name}' to read")
+    return render(items, template)
 
 
 def words_of(table: pa.Table, column: str, as_is: bool = False) -> list[str]:

@@ -15,10 +15,12 @@ from torch import Tensor, nn
 from genre.backbones import Backbone, Loaded
 from genre.clock import note, timed, times
 from genre.config import ModelSection, TrainSection
+from genre.data import Dataset
 from genre.hidden import PassingStates, States, hidden_states, tokenize
 from genre.layers import AttentionPooling, FirstPooling, LastPooling, MeanPooling
 from genre.noise import Dealt, Standing, dealt_noise, padded_to
 from genre.parallel import team, whole
+from genre.prompts import item_texts
 from genre.stack import Stack, Tuning
 from genre.text import batches_by_length
 from genre.types import Floats
@@ -191,3 +193,15 @@ def pretrained_vectors(
         else PassingStates.of(loaded, tokens, stack.taps)
     )
     return TextEncoder(stack, "mean").encode(states, np.arange(len(texts)), token_budget).numpy()
+
+
+def item_vectors(section: ModelSection, loaded: Loaded, data: Dataset) -> Floats:
+    """Item texts as the pretrained language model sees them, before any training: ``[items, hidden]``, unit length.
+
+    An item without text has zeros: what the language model makes of nothing would be the same for all of them.
+    """
+    texts = item_texts(section, loaded, data)
+    told = np.array([bool(text.removeprefix(loaded.reading.passage)) for text in texts])
+    vectors = pretrained_vectors(loaded, texts, section.max_tokens)
+    vectors[~told] = 0
+    return vectors

@@ -21,7 +21,7 @@ from genre.parallel import team
 from genre.run import Run
 from genre.sheets import Rows, Sheet, SheetMaker
 from genre.taskmeasures import cost, directions_of, measures_of_task, paired
-from genre.tasks import reliability
+from genre.tasks import Plots, draw, no_plots
 from genre.textbaselines import FittedText, TextRows, fit_text_baselines
 from genre.textmodel import TrainedTexts
 from genre.textvalidation import groups, judged
@@ -45,7 +45,7 @@ class TextEvaluation:
     measured: dict[str, dict[str, Measured]] = field(default_factory=dict)
     directions: dict[str, bool] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
-    calibration: dict[str, dict[str, Any]] = field(default_factory=dict)
+    plots: Plots = field(default_factory=no_plots)
 
     def write(self, folder: Path, version: int) -> None:
         """Measure, and write ``metrics.json`` and ``examples.json``, all or nothing."""
@@ -95,8 +95,7 @@ class TextEvaluation:
         for system, predictions in systems.items():
             measured = dict(measures_of_task(predictions, judges, resamples))
             self.measured.setdefault(system, {}).update({f"{name}.{key}": m for key, m in measured.items()})
-            if head.predicts == "binary":
-                self.calibration.setdefault(name, {})[system] = reliability(predictions)
+            draw(self.plots, name, head, system, predictions)
         self.directions |= directions_of(name, truth, judges)
         chosen = {label: {"choice": str(one.choice), "valid_loss": one.valid} for label, one in baselines.items()}
         return {"label": head.label, "task": head.predicts, "rows": len(truth.truth), "baselines": chosen}
@@ -146,7 +145,7 @@ class TextEvaluation:
             "gate": None,
             "slices": {},
             "tasks": tasks,
-            "calibration": self.calibration,
+            **self.plots,
             "larger_is_better": self.directions,
             "validation": {},
             "settings": {},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +18,18 @@ from genre.backbones import Loaded
 from genre.balancing import Balance
 from genre.clock import times
 from genre.config import ModelSection
-from genre.data import Dataset, Histories
+from genre.data import Dataset, Histories, Log
 from genre.errors import GenreError, RunError
 from genre.files import replacing_folder, seal, unseal
 from genre.heads import Examples, Head, LabelFacts, Language, Tokens
 from genre.hidden import States
 from genre.model import language_of, state_of
 from genre.noise import padded_to
+from genre.offsets import Offset, offsets_of
 from genre.parallel import team
 from genre.prompts import Writer
 from genre.sheets import IGNORED, Rows, Sheet
-from genre.textencoder import TextEncoder, build, load
+from genre.textencoder import TextEncoder, build, item_vectors, load
 from genre.types import Floats, Ints
 
 FORMAT = 1
@@ -118,7 +119,8 @@ class TextTaskModel(nn.Module):
             if head.reads == "tokens":
                 assert made.states is not None
                 tokens = Tokens(self.dropout(made.states), _padded(sheet.token_labels.get(name), rows, made.states))
-            yield name, head, Examples(labels, features.get(name, made.pooled), group, tokens=tokens)
+            offset = torch.from_numpy(sheet.offsets[name][rows]) if name in sheet.offsets else None
+            yield name, head, Examples(labels, features.get(name, made.pooled), group, tokens=tokens, offset=offset)
 
     def shared(self) -> list[Tensor]:
         """The weights that more than one head depends on."""
@@ -237,6 +239,13 @@ class PairReader:
         """What writes its prompts."""
         return Writer(self.trained.model.section, self.trained.loaded, self.data)
 
+    @cached_property
+    def offsets(self) -> dict[str, Offset]:
+        """What was counted for its heads."""
+        section, loaded = self.trained.model.section, self.trained.loaded
+        vectors = partial(item_vectors, section, loaded, self.data)
+        return offsets_of(self.heads, Log.of(self.data), self.data.items.num_rows, vectors)
+
     def score_next(self, histories: Histories) -> Floats:
         """Nothing: a pass for every item would take too long. Raises `GenreError` that says so."""
         raise GenreError("a cross model scores pairs, not all items: retrieve with other sources, set pipeline.rerank")
@@ -247,7 +256,9 @@ class PairReader:
 
     def predict(self, head: str, histories: Histories, items: Ints, owner: Ints | None = None) -> Floats:
         """What ``head`` says of one item a person, or of each item and its ``owner``: ``[items]``."""
-        prompts = self.writer.pairs(histories, np.arange(len(items)) if owner is None else owner, items)
+        person = np.arange(len(items)) if owner is None else owner
+        prompts = self.writer.pairs(histories, person, items)
         nothing = {name: np.full(len(items), np.nan, dtype=np.float32) for name in self.heads}
-        sheet = Sheet(prompts, [prompt.tokens for prompt in prompts], nothing)
+        offsets = {name: one.of_pairs(histories, person, items) for name, one in self.offsets.items()}
+        sheet = Sheet(prompts, [prompt.tokens for prompt in prompts], nothing, offsets=offsets)
         return np.array(self.trained.answers(sheet)[head], dtype=np.float32)

@@ -10,6 +10,7 @@ import psutil
 from pydantic import TypeAdapter
 
 from genre.config import Config
+from genre.taskfigures import pictures_of
 from genre.trackers import Result, Session, Tracked
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def _result(run: Run) -> Result:
     shown = folder / "examples.json"
     examples = json.loads(shown.read_text(encoding="utf-8")) if shown.exists() else []
     files = {name: run.folder / path for name, path in FILES.items() if (run.folder / path).exists()}
-    return Result(values, [_example(one) for one in examples if "systems" in one], files)
+    return Result(values, [_example(one) for one in examples if "systems" in one], files, pictures_of(metrics))
 
 
 def _example(one: dict[str, Any]) -> dict[str, str]:

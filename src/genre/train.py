@@ -154,7 +154,9 @@ class Training:
         else:
             best = weights_of(self.fitter)
             self._estimate(phase)
-            if phase == "finetune" or self.start is not None:
+            counts = any(getattr(head, "offset", ()) for head in self.config.model.heads.values())
+            if phase == "finetune" or self.start is not None or counts:
+                # What was fine-tuned before, or counted, is worth keeping where training makes it no better.
                 progress.best = self._signed(self._measured())
         patience = self.config.train.early_stopping.patience
         while progress.epoch < self.fitter.most_epochs(phase) and progress.epoch - progress.best_epoch < patience:

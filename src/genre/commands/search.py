@@ -97,12 +97,9 @@ def _started(found: Searched) -> Iterator[Search]:
 
 def _estimate(made: Search, found: Searched) -> None:
     """Say how long the trials take, from a few steps of the defaults."""
-    from genre.prepare import prepare
     from genre.search.crew import Work
-    from genre.search.trial import withhold
 
-    prepare(made.config, made.run)
-    withhold(made.run.path("data"), made.home / "data")
+    made.ready()
     arguments = {"values": made.document(found.space.of({}).values, made.config.seed), "folder": str(made.home)}
     news = made.work_off([Work("defaults", "genre.search.trial:estimate", arguments, made.home / "log.txt")], "tried:")
     told = news["defaults"]
@@ -114,12 +111,17 @@ def _estimate(made: Search, found: Searched) -> None:
     total = one * budget / made.section.workers / 60
     limit = "" if minutes is None else f"; none begins after {minutes:g} minutes"
     click.echo(f"{budget} trials: at most about {total:.1f} minutes, less what stops early{limit}")
+    again = (made.section.leaders + 1) * made.section.repeats + 2
+    rest = one * again / made.section.workers / 60
+    click.echo(f"then {again} trainings of the leaders and the defaults: about {rest:.1f} minutes; and the baselines")
 
 
 def _search(made: Search) -> None:
     from genre.search.ending import Ending
     from genre.search.report import write_page
+    from genre.search.rivals import rivals_first
 
+    rivals_first(made)
     with _live() as show:
         made.show = show
         trials = made.run_trials()
@@ -189,7 +191,7 @@ def live_table(standing: Standing) -> Table:
     from rich import box
     from rich.table import Table
 
-    from genre.search.loop import outcome
+    from genre.search.outcomes import outcome
 
     ended = sum(one.state.is_finished() for one in standing.trials)
     left = "" if standing.seconds_left is None else f", about {standing.seconds_left / 60:.1f} minutes left"

@@ -202,6 +202,44 @@ def replay(which: str) -> None:
             click.echo(f"{name}: {wrong} rows were wrong" if wrong else f"{name}: all rows were right")
 
 
+@store.command()
+@click.argument("which", metavar="STORE")
+@click.option(
+    "--slates-older-than", "days", metavar="DAYS", type=click.FloatRange(min=1), required=True, help="Days to keep."
+)
+@click.option("--dry-run", is_flag=True, help="Say how many there are, and delete nothing.")
+def prune(which: str, days: float, *, dry_run: bool) -> None:
+    """Delete slates that are older than so many days, while the service runs.
+
+    A few at a time, so that nobody who writes waits for it; stopped, it goes on where it was. Events stay for ever.
+    Lost with a slate are what was shown, its scores and propensities: no experiment, count of clicks or policy knows of
+    it any more. A worker does it daily with --keep-slates DAYS.
+
+    \b
+      genre store prune runs/quickstart --slates-older-than 90
+    """
+    from genre.progress import progress
+    from genre.store.pruning import count_before
+    from genre.store.pruning import prune as work
+
+    with opened(which) as there:
+        before = there.access.clock() - days * DAY
+        total = count_before(there.access, before)
+        if dry_run:
+            click.echo(f"{there.address}: {total} slates are older than {days:g} days")
+            return
+        done = 0
+        with progress("prune", total) as advance:
+
+            def told(gone: int) -> None:
+                nonlocal done
+                advance(gone - done)
+                done = gone
+
+            gone = work(there.access, before, WHO, told)
+        click.echo(f"{there.address}: {gone} slates older than {days:g} days are deleted, no event is")
+
+
 @store.group(cls=Commands)
 def key() -> None:
     """Keys for clients of the service.

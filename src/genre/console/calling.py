@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +19,8 @@ class Mistake:
 
     field: str
     mend: str
+    code: str = ""
+    values: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 class Unanswered(Exception):
@@ -25,6 +29,8 @@ class Unanswered(Exception):
     def __init__(self, status: int, detail: str, mistakes: tuple[Mistake, ...] = (), number: str = "") -> None:
         super().__init__(detail)
         self.status, self.detail, self.mistakes, self.number = status, detail, mistakes, number
+        self.code, self.values = "", dict[str, Any]()
+        """What the API calls the error, and what belongs to it; empty for one that has no name."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,11 @@ def _problem(response: httpx.Response) -> Unanswered:
         told = {}
     if not isinstance(told, dict):
         told = {}
-    mistakes = tuple(Mistake(one["field"], one["mend"]) for one in told.get("errors") or ())
+    mistakes = tuple(
+        Mistake(one["field"], one["mend"], one.get("code", ""), one.get("values") or {})
+        for one in told.get("errors") or ()
+    )
     detail = told.get("detail") or response.text[:500]
-    return Unanswered(response.status_code, detail, mistakes, told.get("request_id", ""))
+    made = Unanswered(response.status_code, detail, mistakes, told.get("request_id", ""))
+    made.code, made.values = told.get("code", ""), told.get("values") or {}
+    return made

@@ -13,9 +13,11 @@ from genre.console.charts import Measured, intervals
 from genre.console.dialogs import ask
 from genre.console.frame import Visit
 from genre.console.parts import badge, box, button, card, choice, empty, field, picture, table, words
+from genre.console.policycard import VERDICTS, PolicyCard
+from genre.console.searches import Searches
 
 TONES = {"running": "good", "stopped": "", "draft": "warn"}
-VERDICTS = {"better": "good", "worse": "bad", "no difference": ""}
+KINDS = ("split", "interleaving")
 
 
 @dataclass
@@ -32,6 +34,7 @@ async def experiments(visit: Visit, request: Request) -> None:
     page = Experiments(visit)
     await page.build()
     await page.look()
+    await Searches(visit).build()
 
 
 class Experiments:
@@ -40,6 +43,7 @@ class Experiments:
     def __init__(self, visit: Visit) -> None:
         self.visit = visit
         self.arms: list[Arm] = []
+        self.policy = PolicyCard(visit)
 
     async def build(self) -> None:
         """The places, and the form."""
@@ -48,10 +52,12 @@ class Experiments:
         self.models = {"": say("experiments.active")}
         self.models |= {m["name"]: m["name"] for m in found if m["state"] in ("loaded", "previous")}
         self.list = box("div", "stack")
+        self.policy.build()
         with card(say("experiments.new"), say("experiments.new.note")):
             with box("div", "halves"):
                 self.name = field(say("experiments.name"), placeholder="newer-model")
                 self.actions = field(say("experiments.actions"), note=say("experiments.actions.note"), value="click")
+            self.kind = choice(say("experiments.kind"), {k: say(f"experiments.kind.{k}") for k in KINDS}, "split")
             self.rows = box("div", "stack")
             self._arm("a", 0.5)
             self._arm("b", 0.5)
@@ -85,13 +91,15 @@ class Experiments:
         arms = [{"name": a.name.value, "model": a.model.value or None, "share": a.share.value or 0} for a in self.arms]
         actions = [one.strip() for one in (self.actions.value or "").split(",") if one.strip()]
         await self.visit.api.put(
-            f"/v1/experiments/{name}", {"arms": arms, "actions": actions, "note": self.note.value or ""}
+            f"/v1/experiments/{name}",
+            {"kind": self.kind.value, "arms": arms, "actions": actions, "note": self.note.value or ""},
         )
         self.visit.tell(say("done.experiment", name=name))
         await self.look()
 
     async def look(self) -> None:
-        """Read all experiments, and show each with what came of it."""
+        """Read all experiments and the policy, and show each with what came of it."""
+        await self.policy.look()
         say, api = self.visit.say, self.visit.api
         rows = (await api.get("/v1/experiments"))["rows"]
         results = [await api.get(f"/v1/experiments/{one['name']}") for one in rows]
@@ -108,24 +116,58 @@ class Experiments:
         with card(one["name"], one["settings"].get("note") or ""):
             with box("div", "rowed"):
                 badge(say(f"experiment.{one['state']}"), TONES[one["state"]])
+                badge(say(f"experiments.kind.{one['settings'].get('kind', 'split')}"))
                 words("span", say("experiments.by", who=one["who"], when=say.when(one["created"])), "note")
-            setup = [
-                (arm["name"], arm.get("model") or say("experiments.active"), f"{arm['share']:.0%}")
-                for arm in one["settings"]["arms"]
-            ]
-            told = {arm["arm"]: arm for arm in result["arms"]}
-            columns = [say(f"experiments.{name}") for name in ("arm.one", "model", "share", "users", "slates", "rate")]
-            table(
-                say("experiments.result"), columns, [(*row, *_counts(told.get(row[0]))) for row in setup], (2, 3, 4, 5)
-            )
-            if any(arm["rate"] is not None for arm in result["arms"]):
-                rows = [Measured(arm["arm"], arm["rate"], *_ends(arm["ci95"])) for arm in result["arms"]]
-                picture(intervals(rows), say("experiments.rates"))
-            elif one["state"] == "running":
-                words("p", say("experiments.waiting", actions=say.list(one["settings"]["actions"])), "note")
-            for two in result["differences"]:
-                self._difference(two)
+            if result["preference"] is None:
+                self._arms(result)
+            else:
+                self._preference(result)
             self._buttons(one)
+
+    def _arms(self, result: dict[str, Any]) -> None:
+        """Of a split: how each arm was answered to, and each beside the first."""
+        say, one = self.visit.say, result["experiment"]
+        setup = [
+            (arm["name"], arm.get("model") or say("experiments.active"), f"{arm['share']:.0%}")
+            for arm in one["settings"]["arms"]
+        ]
+        told = {arm["arm"]: arm for arm in result["arms"]}
+        columns = [say(f"experiments.{name}") for name in ("arm.one", "model", "share", "users", "slates", "rate")]
+        table(say("experiments.result"), columns, [(*row, *_counts(told.get(row[0]))) for row in setup], (2, 3, 4, 5))
+        if any(arm["rate"] is not None for arm in result["arms"]):
+            rows = [Measured(arm["arm"], arm["rate"], *_ends(arm["ci95"])) for arm in result["arms"]]
+            picture(intervals(rows), say("experiments.rates"))
+        elif one["state"] == "running":
+            words("p", say("experiments.waiting", actions=say.list(one["settings"]["actions"])), "note")
+        for two in result["differences"]:
+            self._difference(two)
+
+    def _preference(self, result: dict[str, Any]) -> None:
+        """Of an interleaving: from which of the two people chose more, slate by slate."""
+        say, one, told = self.visit.say, result["experiment"], result["preference"]
+        columns = [say(f"experiments.{name}") for name in ("arm.one", "model", "wins")]
+        rows = [
+            (arm["name"], arm.get("model") or say("experiments.active"), f"{wins:,}")
+            for arm, wins in zip(one["settings"]["arms"], told["wins"], strict=True)
+        ]
+        rows.append((say("experiments.ties"), "–", f"{told['ties']:,}"))
+        table(say("experiments.result"), columns, rows, (2,))
+        if told["preference"] is None:
+            if one["state"] == "running":
+                words("p", say("experiments.waiting", actions=say.list(one["settings"]["actions"])), "note")
+            return
+        words("p", say("experiments.slates.of", n=f"{told['units']:,}"), "note")
+        name = say("experiments.preference", second=told["second"], first=told["first"])
+        drawn = Measured(str(told["second"]), told["preference"], *_ends(told["ci95"]), strong=True)
+        picture(intervals([drawn], zero=True), name)
+        with box("div", "rowed"):
+            badge(say(f"verdict.{told['verdict'].replace(' ', '_')}"), VERDICTS[told["verdict"]])
+            words("span", f"{name}: {told['preference']:+.4f}{self._between(told['ci95'])}")
+
+    def _between(self, ends: Any) -> str:
+        if not ends:
+            return ""
+        return self.visit.say("experiments.between", low=f"{ends[0]:+.4f}", high=f"{ends[1]:+.4f}")
 
     def _difference(self, two: dict[str, Any]) -> None:
         say = self.visit.say

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,11 +78,36 @@ class Visit:
 def explained(error: Unanswered, say: Speech) -> tuple[str, list[str]]:
     """What went wrong as a title and lines: what was said, each mistake, and the mend that is known for the status."""
     title = say.known(f"problem.{error.status}") or say("problem.other", status=error.status)
-    lines = [error.detail] if error.detail else []
-    told = {one.mend for one in error.mistakes if one.mend in error.detail}
-    lines += [f"{one.field}: {one.mend}" if one.field else one.mend for one in error.mistakes if one.mend not in told]
+    named = [say.of(f"mistake.{one.code}", one.values, one.mend) for one in error.mistakes]
+    if any(now != one.mend for now, one in zip(named, error.mistakes, strict=True)):
+        # Said in the reader's own words, instead of in those of the API.
+        lines = [f"{one.field}: {now}" if one.field else now for now, one in zip(named, error.mistakes, strict=True)]
+    else:
+        lines = [refusal(error, say)] if error.detail else []
+        lines += [
+            f"{one.field}: {one.mend}" if one.field else one.mend
+            for one in error.mistakes
+            if one.mend not in error.detail
+        ]
     mend = say.known(f"mend.{error.status}")
     return title, lines + ([mend] if mend else [])
+
+
+def refusal(error: Unanswered, say: Speech) -> str:
+    """What the API refused, by the name that it gives, else as it said it."""
+    if error.code == "gate":
+        why = gate_words(error.values.get("gate") or {}, say)
+        return say("error.gate", name=error.values.get("name", ""), why=why) if why else error.detail
+    return say.of(f"error.{error.code}", error.values, error.detail)
+
+
+def gate_words(gate: Mapping[str, Any], say: Speech) -> str:
+    """Why the gate lets a model pass, or does not, by its code; as the API says it where that has no words here."""
+    values, otherwise = dict(gate.get("values") or {}), gate.get("why", "")
+    if "test" in values:
+        part = "" if values.get("slice") == "all" else say("gate.part", name=values.get("slice"))
+        values["where"] = (say.known(f"gate.test.{values['test']}") or values["test"]) + part
+    return say.of(f"gate.why.{gate.get('code', '')}", values, otherwise)
 
 
 @dataclass

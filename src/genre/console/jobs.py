@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import Request
 
 from genre.console.frame import Visit
+from genre.console.jobform import JobForm
 from genre.console.parts import badge, box, button, card, empty, table, words
 
 STATES = ("queued", "running", "done", "failed", "cancelled")
@@ -16,7 +17,7 @@ TONES = {"done": "good", "failed": "bad", "running": "accent"}
 async def jobs(visit: Visit, request: Request) -> None:
     """The jobs, newest first."""
     page = Jobs(visit)
-    page.build()
+    await page.build()
     await page.look()
 
 
@@ -26,13 +27,14 @@ class Jobs:
     def __init__(self, visit: Visit) -> None:
         self.visit, self.state = visit, ""
 
-    def build(self) -> None:
-        """The buttons that choose, and the place of the list."""
+    async def build(self) -> None:
+        """The buttons that choose, the place of the list, and the form."""
         say = self.visit.say
         with box("div", "rowed", role="group", aria_label=say("jobs.which")):
             self.buttons = {state: self._choice(state) for state in ("", *STATES)}
         self.list = card(say("page.jobs"), say("jobs.note"))
         self.body = None
+        await JobForm(self.visit, self.look).build()
 
     def _choice(self, state: str) -> Any:
         async def chosen() -> None:

@@ -10,7 +10,7 @@ from fastapi import Request
 from genre.console.calling import Unanswered
 from genre.console.dialogs import ask
 from genre.console.evaluation import Evaluation
-from genre.console.frame import Visit
+from genre.console.frame import Visit, gate_words, refusal
 from genre.console.parts import badge, box, button, card, empty, link, table, words
 
 TONES = {"active": "good", "failed": "bad", "loaded": "accent", "previous": "accent"}
@@ -73,7 +73,7 @@ def show_facts(visit: Visit, one: dict[str, Any]) -> None:
         if one["version"]:
             words("code", one["version"])
         badge(say(f"gate.{gate['passed']}"), GATES[gate["passed"]])
-    words("p", gate["why"], "note")
+    words("p", gate_words(gate, say), "note")
     if one["problem"]:
         with box("div", "alarm bad"):
             words("strong", say("models.problem"))
@@ -149,9 +149,8 @@ class Actions:
                 await self.visit.api.post(f"/v1/models/{name}/activate", {"even_if_worse": True})
                 await self._did("done.activate")
 
-            ask(
-                self.visit, say("models.worse", name=name), say("models.anyway"), anyway, note=error.detail, danger=True
-            )
+            title, note = say("models.worse", name=name), refusal(error, say)
+            ask(self.visit, title, say("models.anyway"), anyway, note=note, danger=True)
             return
         await self._did("done.activate")
 

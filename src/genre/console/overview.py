@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from fastapi import Request
@@ -9,20 +10,27 @@ from nicegui import ui
 
 from genre.console.calling import Unanswered
 from genre.console.charts import Line, lines, options
-from genre.console.frame import Visit, show_error
+from genre.console.frame import Visit, gate_words, show_error
 from genre.console.parts import badge, box, card, empty, link, table, tile, words
 from genre.console.readings import Reading, alarms, quantile
+from genre.console.watching import Clicks, Drift
 
 EVERY = 5.0
 """Seconds between two readings while the page is open."""
+COUNT = 60.0
+"""Seconds between two counts of how slates were answered to, which cost the store more."""
+WEEK = 10
+"""Counts after which the week is counted anew, too."""
 
 
 async def overview(visit: Visit, request: Request) -> None:
     """Read the service now, and again while the page is open."""
     page = Overview(visit)
     page.build()
+    await page.count()
     await page.look()
     ui.timer(EVERY, page.look)
+    ui.timer(COUNT, page.count, immediate=False)
 
 
 class Overview:
@@ -31,6 +39,8 @@ class Overview:
     def __init__(self, visit: Visit) -> None:
         self.visit = visit
         self.plots: dict[str, ui.echart] = {}
+        self.clicks, self.drift = Clicks(visit), Drift(visit)
+        self.counts = 0
 
     def build(self) -> None:
         """The places, empty."""
@@ -42,9 +52,18 @@ class Overview:
                 self.plots["traffic"] = lines(say("overview.traffic"), [], times=True, unit=say("per_second"))
             with card(say("overview.latency"), say("overview.latency.note")):
                 self.plots["latency"] = lines(say("overview.latency"), [], times=True, unit="ms")
+        self.clicks.build()
+        self.drift.build()
         with box("div", "halves"):
             self.rungs = card(say("overview.rungs"), say("overview.rungs.note"))
             self.steps = card(say("overview.steps"), say("overview.steps.note"))
+
+    async def count(self) -> None:
+        """Read what the store has to be asked for; what it does not tell stays as it was, and `look` says why."""
+        with contextlib.suppress(Unanswered):
+            await self.clicks.read(self.counts % WEEK == 0)
+            await self.drift.read()
+        self.counts += 1
 
     async def look(self) -> None:
         """Read, and draw what was read."""
@@ -68,11 +87,12 @@ class Overview:
         say = self.visit.say
         self.alarms.clear()
         with self.alarms:
-            found = alarms(ready, now, late, models)
+            told = [{**one, "gate": {**one["gate"], "why": gate_words(one["gate"], say)}} for one in models]
+            found = [*alarms(ready, now, late, told), *self.clicks.alarms(), *self.drift.alarms()]
             for one in found:
                 with box("div", f"alarm {one.tone}"):
                     words("strong", say(f"alarm.{one.name}", **one.values))
-                    words("span", say(f"alarm.{one.name}.mend"))
+                    words("span", say(f"alarm.{one.name}.mend", **one.values))
             if not found:
                 with box("div", "alarm good"):
                     words("strong", say("alarm.none"))
@@ -95,7 +115,7 @@ class Overview:
             rate = "–" if late is None else f"{late.total('genre_events_total') / max(late.at, 1e-9):.2f}/s"
             tile(say("overview.events"), f"{int(events):,}", say("overview.now", rate=rate))
             tile(say("overview.p99"), _ms(p99), say("overview.median", ms=_ms(p50)))
-            tile(say("overview.ctr"), "–", say("overview.ctr.none"))
+            self.clicks.tile()
             rss = now.total("process_resident_memory_bytes")
             tile(say("overview.memory"), f"{rss / 2**20:,.0f} MiB" if rss else "–", say("overview.memory.note"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -31,9 +32,16 @@ class Speech:
         """The words of a key, with values put in."""
         return table()[key][LANGUAGES.index(self.language)].format(**values)
 
-    def known(self, key: str) -> str | None:
+    def known(self, key: str, **values: Any) -> str | None:
         """The same, None where there is no such key."""
-        return self(key) if key in table() else None
+        return self(key, **values) if key in table() else None
+
+    def of(self, key: str, values: Mapping[str, Any], otherwise: str) -> str:
+        """The words of a key that the API gave; ``otherwise`` for one that is not known here, or lacks a value."""
+        try:
+            return self.known(key, **values) or otherwise
+        except (KeyError, IndexError, ValueError, TypeError):
+            return otherwise
 
     def list(self, parts: list[str]) -> str:
         """Several things one after the other."""

@@ -12,6 +12,7 @@ from genre.datasets import Reader
 from genre.environments import World
 from genre.errors import DataError
 from genre.sections import Share, slot
+from genre.text import texts_of
 
 NAMED = {"type": "object", "properties": {"type": {"type": "string"}}, "required": ["type"]}
 
@@ -43,7 +44,7 @@ class Ratings:
     past: Share = 0.5
     """Share of the people who are past: what is known before anything is shown. Ignored where ``part`` is set."""
     text: str = "text"
-    """Column of the items that is an item's text."""
+    """Column of the items that is an item's text, or a template such as ``{title} ({year})``."""
     noise: Annotated[float, Field(ge=0)] = 0.0
     """Standard deviation of a reward around the rating; larger makes it harder."""
     drift: Share = 0.0
@@ -54,8 +55,9 @@ class Ratings:
     def build(self, rounds: int, seed: int) -> World:
         found = self.reader.read()
         log, items = found.interactions, found.items
-        if items is None or self.text not in items.column_names:
-            raise DataError(f"simulate.environment.text: the items have no column '{self.text}' to read")
+        if items is None:
+            raise DataError("simulate.environment.text: the data set has no table of items to read")
+        texts = texts_of(items, self.text, "simulate.environment.text")
         columns = {name: np.array(log[name].to_pylist()) for name in ("user_id", "item_id")}
         names, person = np.unique(columns["user_id"], return_inverse=True)
         ids = items["item_id"].to_pylist()
@@ -68,7 +70,7 @@ class Ratings:
         table, earlier = np.full((len(names), len(ids)), np.nan), np.full((len(names), len(ids)), np.nan)
         table[person[played], item[played]] = value[played]
         earlier[person[~played], item[~played]] = value[~played]
-        return self._of(table, earlier if self.part else None, items[self.text].to_pylist(), rounds, seed)
+        return self._of(table, earlier if self.part else None, texts, rounds, seed)
 
     def _of(self, table: np.ndarray, earlier: np.ndarray | None, texts: list[str], rounds: int, seed: int) -> World:
         rng = np.random.default_rng([seed, 11])

@@ -13,6 +13,7 @@ from genre.datasets import Reader
 from genre.environments import Doubles, World
 from genre.errors import DataError
 from genre.sections import Share, slot
+from genre.text import texts_of
 
 NAMED = {"type": "object", "properties": {"type": {"type": "string"}}, "required": ["type"]}
 
@@ -47,7 +48,7 @@ class Simulator:
     past: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """Share of the people who are past; the others come."""
     text: str = "title"
-    """Column of the items that is an item's text."""
+    """Column of the items that is an item's text, or a template such as ``{title} ({year})``."""
     drift: Share = 0.0
     """Share of people's tastes that has changed by the last round; larger makes old feedback worth less."""
     delay: NonNegativeInt = 0
@@ -56,8 +57,9 @@ class Simulator:
     def build(self, rounds: int, seed: int) -> World:
         found = self.reader.read()
         log, items = found.interactions, found.items
-        if items is None or self.text not in items.column_names:
-            raise DataError(f"simulate.environment.text: the items have no column '{self.text}' to read")
+        if items is None:
+            raise DataError("simulate.environment.text: the data set has no table of items to read")
+        texts = texts_of(items, self.text, "simulate.environment.text")
         names, counts = np.unique(np.array(log["item_id"].to_pylist()), return_counts=True)
         kept = names[np.argsort(-counts, kind="stable")[: self.most_items]]
         rows = np.isin(log["item_id"].to_pylist(), kept)
@@ -76,9 +78,9 @@ class Simulator:
             "item_mean_rmse": _rmse(liked[held], mean[item[held]]),
             "ratings": float(len(liked)),
         }
-        known = dict(zip(items["item_id"].to_pylist(), items[self.text].to_pylist(), strict=True))
-        texts = tuple(known[one] for one in np.sort(kept).tolist())
-        return self._world(chance, train, seen, texts, facts, rounds, rng)
+        known = dict(zip(items["item_id"].to_pylist(), texts, strict=True))
+        own = tuple(known[one] for one in np.sort(kept).tolist())
+        return self._world(chance, train, seen, own, facts, rounds, rng)
 
     def _fit(self, train: Any, seen: Any) -> tuple[Doubles, Doubles]:
         """Chance of liking for every pair, and for each item; by alternating ridge regressions."""

@@ -30,7 +30,11 @@ class Cross:
 
     prompt: str = "{history} [SEP] {item}"
     """What is read: ``{history}`` and ``{item}``, each written by ``model.template``; ``{history:60}`` is at most 60
-    tokens. Where the prompt would be longer than ``model.max_tokens``, the oldest of the history go."""
+    tokens. In the place of the history ``{liked}`` and ``{disliked}``, or one of them, tell apart what a person made of
+    it. Where the prompt would be longer than ``model.max_tokens``, the oldest of the history go."""
+    liked: str = "value >= 4"
+    """What makes an event of the history a liked one: a comparison of ``value`` or ``action``. An event that has no
+    such value was chosen at least, and counts as liked."""
     separator: str = "; "
     """What stands between the items of a history, oldest first."""
     targets: PositiveInt = 5

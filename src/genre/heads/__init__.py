@@ -34,6 +34,11 @@ class LabelFacts:
 
 
 MOST_CLASSES = 1000
+Counted = Literal["item", "user", "text"]
+"""What a head may start from beside the label's mean: how far the item's own is from it, how far the person's is in the
+history, and how alike the item's text is to those of what the person labelled high or low."""
+Link = Literal["logit", "identity", "log"]
+"""How an amount becomes what a head's module answers."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,8 @@ class Examples:
     """``[m, c]``: true where the row's person has chosen a candidate at another time: no honest negative."""
     tokens: Tokens | None = None
     """There for heads that read tokens."""
+    offset: Tensor | None = None
+    """``[m]``: what counting says, on the scale of the head's module; there for heads that start from it."""
 
 
 class Head(Protocol):
@@ -97,6 +104,10 @@ class Head(Protocol):
     A head that reads vectors may have further fields that say what its batches hold: ``negatives`` (candidates drawn
     beside those of the batch), ``mask_seen`` (whether it wants `Examples.seen`), ``view`` (template of
     `Examples.views`).
+
+    A head may start from what counting says of its label: then it has a field ``offset`` of what is counted
+    (`Counted`), says on what scale its module answers (``link``), builds a module whose answer starts at 0, and adds
+    `Examples.offset` to it.
 
     Where several workers share a batch, the loss of the whole is put together from theirs. One that is not a mean over
     the rows with a label has a method ``counts(module, examples) -> float``: how many examples it is the mean of.
@@ -131,6 +142,11 @@ class Head(Protocol):
 def known(examples: Examples) -> Tensor:
     """Places of the rows that have a label."""
     return (~examples.labels.isnan()).nonzero().squeeze(-1)
+
+
+def started(scores: Tensor, examples: Examples) -> Tensor:
+    """What a module answers, from what counting says on."""
+    return scores if examples.offset is None else scores + examples.offset
 
 
 def counted(head: Head, module: Any, examples: Examples) -> float:

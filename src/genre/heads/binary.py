@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from genre.component import component
 from genre.errors import GenreError
-from genre.heads import Examples, LabelFacts, Language, known, one_token
+from genre.heads import Counted, Examples, LabelFacts, Language, Link, known, one_token, started
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -26,6 +26,7 @@ class Binary:
 
     predicts: ClassVar[Literal["binary"]] = "binary"
     reads: ClassVar[Literal["features"]] = "features"
+    link: ClassVar[Link] = "logit"
     label: str = "value >= 4"
     """A comparison on a column of the interactions: ``value >= 4``, ``action == 'click'``."""
     weight: NonNegativeFloat = 1.0
@@ -38,6 +39,11 @@ class Binary:
     words: tuple[str, str] | None = None
     """A decoder's words for yes and no, such as ``["yes", "no"]``: the head starts as the difference of their output
     vectors. Each must be one token, after a blank or as it stands; needs ``model.towers: direct``."""
+    offset: tuple[Counted, ...] = ()
+    """What it starts from instead of the overall mean, so that few examples make it no worse than counting: the share
+    of the ``item``, of the ``user`` (in the history), and, beside that, ``text``: how alike the item's text is to those
+    of what they labelled high or low, by the language model as it came. Counted in the training part and shrunk. For
+    `text` (``item`` alone, as it reads no history) and `cross`."""
 
     def build(self, dim: int, label: LabelFacts, language: Language | None) -> nn.Module:
         import math
@@ -47,7 +53,9 @@ class Binary:
         share = min(max(label.mean, 1e-4), 1 - 1e-4)
         yes = (1 - share) / share if self.positive_weight == "balanced" else self.positive_weight
         if self.words is None:
-            return LogOdds(dim, math.log(yes * share / (1 - share)), yes)
+            # An offset says of each row what its share is.
+            odds = share / (1 - share) if not self.offset else 1.0
+            return LogOdds(dim, math.log(yes * odds), yes)
         return LogOdds(dim, 0.0, yes, None if language is None else self._towards(dim, self.words, language))
 
     def _towards(self, dim: int, words: tuple[str, str], language: Language) -> Tensor:
@@ -73,7 +81,8 @@ class Binary:
             return examples.features.sum() * 0.0
         labels = examples.labels[rows] * (1 - self.smoothing) + self.smoothing / 2
         yes = torch.tensor(module.yes)
-        return functional.binary_cross_entropy_with_logits(module(examples.features[rows]), labels, pos_weight=yes)
+        logits = started(module(examples.features), examples)[rows]
+        return functional.binary_cross_entropy_with_logits(logits, labels, pos_weight=yes)
 
     def predict(self, module: Any, examples: Examples) -> Tensor:
-        return module(examples.features).sigmoid()
+        return started(module(examples.features), examples).sigmoid()

@@ -6,9 +6,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from genre.jobs import Work
+from genre.jobs import RUN, Work
 
 ROWS = 1000
+
+SETTINGS = {"run": RUN}
 
 
 def do(work: Work) -> dict[str, Any]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from genre.jobs import Work
+from genre.jobs import RUN, Work
+
+SETTINGS = {"run": RUN}
 
 
 def do(work: Work) -> dict[str, Any]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from genre.jobs import Unfit, Work
+from genre.jobs import RUN, Unfit, Work
+
+SETTINGS = {"run": RUN}
 
 
 def do(work: Work) -> dict[str, Any]:

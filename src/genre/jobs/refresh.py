@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from genre.jobs import Work
+from genre.jobs import RUN, Setting, Work
+
+SETTINGS = {"run": RUN, "publish": Setting("switch", "Publish the new run if its gate is open.", "false")}
 
 
 def do(work: Work) -> dict[str, Any]:
@@ -27,7 +29,7 @@ def do(work: Work) -> dict[str, Any]:
     with work.store.access.reading() as connection:
         seq = facts_of(connection).last_seq
     name, gate = made.run.folder.name, made.result["gate"]
-    if made.open and work.of("publish", False, bool):
+    if made.open and work.of("publish", False):
         work.store.jobs.add("publish", {"run": name}, key=f"publish:{name}")
     alarms = sorted({row["watched"] for row in made.result["drift"] if row["alarm"]})
     return {"run": name, "open": gate["open"], "gate": gate["sentence"], "drift": alarms, "last_seq": seq}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from genre.jobs import Work
+from genre.jobs import RUN, Setting, Work
 
 if TYPE_CHECKING:
     from genre.store.records import Event
@@ -16,6 +16,13 @@ PAGE = 10_000
 BLOCK = 32
 """People whose lists are made at a time."""
 DAY = 86400.0
+
+SETTINGS = {
+    "run": RUN,
+    "k": Setting("count", "Items of a list.", "50"),
+    "days": Setting("number", "Lists are made for those who were active within so many days.", "7"),
+    "most": Setting("count", "The most people that lists are made for, the latest first.", "1000"),
+}
 
 
 def do(work: Work) -> dict[str, Any]:
@@ -32,7 +39,7 @@ def do(work: Work) -> dict[str, Any]:
     from genre.rows import arrow
     from genre.serve.loaded import Loaded
 
-    k, most, days = work.of("k", 50, int), work.of("most", 1000, int), work.of("days", 7, int)
+    k, most, days = work.of("k", 50), work.of("most", 1000), work.of("days", 7)
     loaded, target = Loaded.load(work.run()), work.folder.resolve() / "nearline"
     people = _active(work, time.time() - days * DAY, most)
     columns: dict[str, list[Any]] = {name: [] for name in ("user_id", "items", "scores", "last_seq")}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from genre.errors import DataError
 from genre.policies import Arms, Doubles, Feedback, Policy
-from genre.types import State
+from genre.types import Bools, State
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,16 @@ class Chosen:
     """``[k]``: the probability of each at its place, given those above it; their product is that of the slate."""
 
 
-def choose(policy: Policy, state: State, arms: Arms, k: int, rng: np.random.Generator) -> Chosen:
-    """Draw a slate of ``k``, or of all candidates where there are fewer."""
-    k = min(k, len(arms))
+def choose(
+    policy: Policy, state: State, arms: Arms, k: int, rng: np.random.Generator, among: Bools | None = None
+) -> Chosen:
+    """Draw a slate of ``k``, or of all candidates where there are fewer; ``among`` says which of them are open."""
+    still = np.ones(len(arms), dtype=bool) if among is None else among.copy()
+    k = min(k, int(still.sum()))
     places, propensities = np.zeros(k, dtype=np.int64), np.zeros(k)
     if not k:
         return Chosen(places, propensities)
-    draw, still = policy.draw(state, arms), np.ones(len(arms), dtype=bool)
+    draw = policy.draw(state, arms)
     for place in range(k):
         said = draw(still)
         sums = np.cumsum(said)

@@ -19,7 +19,7 @@ from genre.learnsection import LearnSection
 from genre.policies import Arms, Feedback
 from genre.resources import load_model
 from genre.run import Run
-from genre.types import Bools, Ints
+from genre.types import Bools, Ints, State
 
 BLOCK = 256
 TABLE = "data/interactions.parquet"
@@ -53,6 +53,11 @@ class Decisions:
     """``[n]``: that share, which the reward of the first place holds."""
     following: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     """``[n]``: the next slate of the same session; -1 where there is none, or none among these."""
+    scales: State = field(default_factory=dict)
+    """What makes the same contexts of another person: ``size`` divides people's vectors, ``head_mean`` and
+    ``head_spread`` bring what heads predict to mean 0 and deviation 1."""
+    heads: tuple[str, ...] = ()
+    """The heads whose predictions are in the contexts."""
 
     def __post_init__(self) -> None:
         if not len(self.ahead):
@@ -141,11 +146,14 @@ def decisions(config: Config, run: Run) -> Decisions:
     earned[:, 0] += ahead
     size = float(np.sqrt(np.square(items).mean() * np.square(people).mean())) or 1.0
     heads = _predicted(names, model, histories, shown_items)
-    known = Situation(people / size, items, heads, person)
+    mean, spread = heads.mean((0, 1)), np.maximum(heads.std((0, 1)), 1e-6)
+    scales: State = {"size": np.array(size), "head_mean": mean, "head_spread": spread}
+    known = Situation(people / size, items, (heads - mean) / spread, person)
     shown, part = shown_items.astype(np.int32), log.part[first]
     following = np.append(np.where(goes_on(person, log.time[first], minutes), np.arange(1, n), -1), -1)
     made = Decisions(item, earned, chance, part, shown, scores, known, log.n_items, facts)
-    return replace(made, discount=discount, ahead=ahead, following=following)
+    told = {"discount": discount, "ahead": ahead, "following": following}
+    return replace(made, scales=scales, heads=tuple(names), **told)
 
 
 def _slates(log: Log, data: Dataset, section: LearnSection) -> tuple[Any, Any, Any, dict[str, int]]:
@@ -196,7 +204,7 @@ def _heads(config: Config) -> list[str]:
 
 
 def _predicted(names: list[str], model: Any, histories: Histories, items: Ints) -> Doubles:
-    """What some heads predict of every person and item: ``[n, m, heads]``, each with mean 0 and deviation 1."""
+    """What some heads predict of every person and item: ``[n, m, heads]``."""
     n, m = len(histories), len(items)
     said = np.zeros((n, m, len(names)))
     for start in range(0, n, BLOCK):
@@ -205,7 +213,7 @@ def _predicted(names: list[str], model: Any, histories: Histories, items: Ints) 
         for at, name in enumerate(names):
             values = model.predict(name, some, np.tile(items, len(some)).astype(np.int32), owner)
             said[start : start + len(some), :, at] = values.reshape(len(some), m)
-    return (said - said.mean((0, 1))) / np.maximum(said.std((0, 1)), 1e-6) if names else said
+    return said
 
 
 def of_part(found: Decisions, part: str) -> Decisions:

@@ -27,7 +27,7 @@ from genre.run import Run
 from genre.states import load_state, save_state
 from genre.types import State
 
-FORMAT = 1
+FORMAT = 2
 """Version of the layout of a policy's folder."""
 SESSIONS = ("cascade_dr", "ips", "snips")
 """What judges a policy that looks ahead, by whole sessions; the first decides."""
@@ -72,8 +72,10 @@ def fit(config: Config, run: Run, say: Callable[[str], None] = print) -> dict[st
     }
     data = Dataset.load(run.path("data")).hash
     facts = {"model": model_hash(run), "data": data, "policy": describe(policy), "gate": gate}
+    facts["heads"] = list(found.heads)
+    kept = {**state, **found.scales, "catalogue": found.catalogue}
     for target in ["candidate", "policy"] if gate["published"] else ["candidate"]:
-        save_policy(folder / target, state, facts)
+        save_policy(folder / target, kept, facts)
     write_json(folder / "learn.json", result)
     write_text(folder / "learn.html", page(config.name, result, name_of(section.gate.estimator)))
     return result

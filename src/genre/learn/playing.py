@@ -10,7 +10,7 @@ import numpy as np
 
 from genre.environments import Doubles, World
 from genre.learn.deciding import choose
-from genre.learn.knowledge import Knowledge
+from genre.learn.knowledge import Knowledge, Standing
 from genre.policies import Arms, Feedback, Policy
 from genre.types import Ints, State
 
@@ -41,18 +41,11 @@ class Table:
     items: dict[int, list[int]] = field(default_factory=dict)
     rewards: dict[int, list[float]] = field(default_factory=dict)
     had: dict[int, list[int]] = field(default_factory=dict)
-    earned: Doubles = field(default_factory=lambda: np.zeros(0))
-    """``[items]``: sum and, in ``times``, number of the rewards that came in, from anyone."""
-    times: Doubles = field(default_factory=lambda: np.zeros(0))
+    standing: Standing = field(init=False)
+    """What each item is worth to someone unknown, by now."""
 
     def __post_init__(self) -> None:
-        self.earned, self.times = (np.zeros(len(self.world.new)) for _ in range(2))
-
-    @property
-    def standing(self) -> Doubles:
-        """``[items]``: what each is expected to earn from someone unknown, by now."""
-        before = self.knowledge
-        return (before.standing * before.worth + self.earned) / (before.worth + self.times)
+        self.standing = Standing(self.knowledge)
 
     def arms(self, person: int) -> Arms:
         """What can be shown to a person now, not having been before."""
@@ -60,9 +53,8 @@ class Table:
         still[self.had.get(person, [])] = False
         item = np.flatnonzero(still).astype(np.int32)
         known = self.knowledge
-        standing, before = self.standing, np.array(self.items.get(person, []), dtype=np.int64)
-        reward = np.array(self.rewards.get(person, []), dtype=np.float64)
-        taste, level = known.person(before, reward - standing[before])
+        standing = self.standing.values()
+        taste, level = self._person(person, standing)
         own = known.factors[item] @ taste
         scores = standing[item] + level + own
         columns = [standing[item][:, None], own[:, None], np.full((len(item), 1), level), known.topics[item]]
@@ -74,16 +66,26 @@ class Table:
 
     def earn(self, person: int, item: Any, reward: Any) -> None:
         """Their feedback has come."""
-        self.items.setdefault(person, []).extend(int(one) for one in item)
+        item = np.asarray(item, dtype=np.int64)
+        taste, level = self._person(person, self.standing.values())
+        self.items.setdefault(person, []).extend(item.tolist())
         self.rewards.setdefault(person, []).extend(float(one) for one in reward)
-        np.add.at(self.earned, np.asarray(item, dtype=np.int64), reward)
-        np.add.at(self.times, np.asarray(item, dtype=np.int64), 1.0)
+        # What this person likes more than others do is not what the item is worth to others.
+        self.standing.add(item, np.asarray(reward, np.float64) - level - self.knowledge.factors[item] @ taste)
+
+    def _person(self, person: int, standing: Doubles) -> tuple[Doubles, float]:
+        before = np.array(self.items.get(person, []), dtype=np.int64)
+        reward = np.array(self.rewards.get(person, []), dtype=np.float64)
+        return self.knowledge.person(before, reward - standing[before])
 
 
-def play(world: World, policy: Policy, knowledge: Knowledge, slate: int, seed: int) -> Played:
-    """Play all rounds of a world from the beginning."""
+def play(
+    world: World, policy: Policy, knowledge: Knowledge, slate: int, seed: int, before: Feedback | None = None
+) -> Played:
+    """Play all rounds of a world from the beginning; a policy may have learned from feedback ``before``."""
     rng, table = np.random.default_rng([seed, 17]), Table(world, knowledge)
     state: State = policy.start(len(world.new), FEATURES + knowledge.topics.shape[1])
+    state = state if before is None else policy.update(state, before)
     rounds = len(world.order)
     regret, earned, best, new = (np.zeros(rounds) for _ in range(4))
     visit, visits = np.zeros(rounds, dtype=np.int32), np.zeros(len(world.expected), dtype=np.int32)

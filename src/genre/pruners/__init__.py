@@ -18,3 +18,15 @@ class Pruner(Protocol):
     def make(self, epochs: int) -> BasePruner:
         """The Optuna pruner, for trials of at most so many epochs over all phases."""
         ...
+
+    def share(self, epochs: int) -> float:
+        """What share of such a trial is done in the mean before it is stopped, as far as that is known before."""
+        ...
+
+
+def share_of_rungs(first: int, factor: int, epochs: int) -> float:
+    """The share of its epochs that a trial of a halving trains, if one of ``factor`` passes each rung."""
+    done, passing, rung = 0.0, 1.0, first
+    while rung < epochs:
+        done, passing, rung = done + passing * (rung - rung / factor if done else rung), passing / factor, rung * factor
+    return min(1.0, (done + passing * (epochs - rung / factor if done else epochs)) / epochs)

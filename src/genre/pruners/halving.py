@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field, PositiveInt
 
 from genre.component import component
+from genre.pruners import share_of_rungs
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
@@ -29,3 +30,6 @@ class Halving:
         from optuna.pruners import SuccessiveHalvingPruner
 
         return SuccessiveHalvingPruner(min_resource=self.first, reduction_factor=self.factor)
+
+    def share(self, epochs: int) -> float:
+        return share_of_rungs(self.first, self.factor, epochs)

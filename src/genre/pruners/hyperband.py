@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field, PositiveInt
 
 from genre.component import component
+from genre.pruners import share_of_rungs
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
@@ -30,3 +31,11 @@ class Hyperband:
 
         most = max(self.first, epochs)
         return HyperbandPruner(min_resource=self.first, max_resource=most, reduction_factor=self.factor)
+
+    def share(self, epochs: int) -> float:
+        firsts = [self.first]
+        while firsts[-1] * self.factor <= epochs:
+            firsts.append(firsts[-1] * self.factor)
+        # Each halving is given about as many epochs as the others, so that those which begin low have more trials.
+        shares = [share_of_rungs(first, self.factor, epochs) for first in firsts]
+        return len(shares) / sum(1 / share for share in shares)

@@ -29,3 +29,7 @@ class Median:
         from optuna.pruners import MedianPruner
 
         return MedianPruner(n_startup_trials=self.start, n_warmup_steps=self.warmup)
+
+    def share(self, epochs: int) -> float:
+        # Half go at the first look, and of the others half at each further one, as what they are beside is ever better.
+        return min(1.0, (max(1, self.warmup) + 1) / epochs)

@@ -26,6 +26,8 @@ from typing import Any, Literal, Protocol
 from genre.errors import GenreError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+NO_MEMORY = ("not enough memory", "out of memory", "can't allocate memory", "cannot allocate memory")
+"""How torch, on a processor and on an accelerator, and the system say that there is none left."""
 LONGEST_REASON = 600
 """Characters of a reason that are kept; all of it is in the log of the trial."""
 
@@ -110,8 +112,10 @@ class LocalWorkers:
             if line is None:
                 self.processes.pop(process, None)
                 _hang_up(process)
+                # Also of one that had nothing to do: who ended is waited for, or stays a zombie.
+                code = process.wait()
                 if key is not None:
-                    yield News(key, "killed", {"reason": _death(process.wait())})
+                    yield News(key, "killed", {"reason": _death(code)})
             elif key is not None:
                 told = json.loads(line)
                 if told["kind"] != "epoch":
@@ -233,7 +237,7 @@ def told(error: BaseException) -> tuple[str, dict[str, Any]]:
         if isinstance(seen, OSError) and seen.errno in FULL:
             return "full", {"reason": str(error)}
         seen = seen.__cause__ or seen.__context__
-    if isinstance(error, MemoryError) or "not enough memory" in str(error) or "out of memory" in str(error).lower():
+    if isinstance(error, MemoryError) or any(words in str(error).lower() for words in NO_MEMORY):
         return "failed", {"reason": "out of memory; lower train.token_budget or train.batch_size, or run fewer workers"}
     text = str(error) if isinstance(error, GenreError) else f"{type(error).__name__}: {error}"
     return "failed", {"reason": text[:LONGEST_REASON]}

@@ -15,11 +15,11 @@ from genre.errors import GenreError
 from genre.files import write_json, write_text
 from genre.runcomparison import Comparison
 from genre.search.crew import Work
-from genre.search.loop import Search, chosen_of, default_number, ordered, outcome, pareto
+from genre.search.loop import Search
+from genre.search.outcomes import chosen_of, default_number, ordered, outcome, pareto
+from genre.search.rivals import BASELINE, rivals
 from genre.search.study import Trials, quietly
 from genre.search.winner import RULE, Contender, Verdict, choose, expected_best
-from genre.searchsection import COSTS, PIPELINE
-from genre.validation import Measure
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 CALLS = {
     "trial": "genre.search.trial:trial",
     "final": "genre.search.trial:final",
-    "baseline": "genre.search.trial:baseline",
+    "baseline": BASELINE,
 }
 COMPARED = ("ndcg@10", "recall@10", "mrr@10")
 """Measures of rankings by which the winner and the defaults are compared on test."""
@@ -56,16 +56,19 @@ class Ending:
             reasons = "; ".join(dict.fromkeys(outcome(one, self.objectives) for one in self.found))
             raise GenreError(f"no trial came to its end: {reasons}")
         leaders = [one.number for one in best if one.number != default][: self.section.leaders]
+        self.search.note("leaders")
         contenders = self._repeated([*([default] if default is not None else []), *leaders])
         standard = None if default is None else contenders.get(default)
         verdict = choose(standard, list(contenders.values()), self.larger)
         if verdict is None:
             raise GenreError(f"{self.home}: none of the leading trials could be trained again; see its repeats/")
-        baselines = self._baselines()
+        baselines = rivals(self.search, self.calls["baseline"])
+        self.search.note("test")
         runs = self._read_test(verdict, default)
         found = self._facts(verdict, contenders, baselines, default) | {"test": self._compared(runs)}
         write_text(self.home / "best.yaml", self._best(verdict.winner))
         write_json(self.home / "search.json", found)
+        self.search.note("ended")
         return found
 
     def _repeated(self, numbers: list[int]) -> dict[int, Contender]:
@@ -86,29 +89,6 @@ class Ending:
                 folders = [places[number, seed] for seed in seeds]
                 found[number] = _contender(number, [one.data for one in mine], folders, self.first)
         return found
-
-    def _baselines(self) -> dict[str, list[dict[str, Any]]]:
-        """Every trial of every baseline; none where no ranking is judged."""
-        judged = self.first if self.first not in COSTS and self.first != PIPELINE else "ndcg@10"
-        ranks = self.config.model.formulation.reads != "rows" and Measure.of(judged).head is None
-        if not self.section.baselines or not ranks:
-            return {}
-        names = list(dict.fromkeys(name_of(one) for one in self.config.evaluate.baselines))
-        plain = self.search.document(self.search.space.of({}).values, self.config.seed)
-        files = {name: self.home / "baselines" / f"{name.replace(':', '.')}.json" for name in names}
-        todo = [name for name in names if not self._kept(files[name])]
-        arguments = {"values": plain, "folder": str(self.home), "trials": self.section.trials, "objective": judged}
-        works = [
-            Work(name, self.calls["baseline"], {**arguments, "source": name}, self.home / "baselines" / "log.txt")
-            for name in todo
-        ]
-        for name, news in self.search.work_off(works, "baseline").items():
-            if news.kind == "done":
-                write_json(files[name], {"budget": self.section.trials, **news.data})
-        return {name: _json(file)["trials"] for name, file in files.items() if file.exists()}
-
-    def _kept(self, file: Path) -> bool:
-        return file.exists() and _json(file)["budget"] == self.section.trials
 
     def _read_test(self, verdict: Verdict, default: int | None) -> dict[str, Path]:
         """The winner and the defaults as whole runs; the only ones that read the test part, and once."""

@@ -16,16 +16,21 @@ from pydantic import TypeAdapter
 from genre.component import name_of
 from genre.config import Config
 from genre.configfile import config_of
+from genre.data import Log
 from genre.errors import ConfigError, GenreError
 from genre.files import digest
 from genre.prepare import prepare, seed_of
 from genre.run import Run
 from genre.search.crew import FULL, News, Work, Workers
-from genre.search.measures import larger_is_better
+from genre.search.gaps import insist_on_groups
+from genre.search.measures import cases_of, counts_of, larger_is_better
+from genre.search.outcomes import in_words, outcome
+from genre.search.snapshot import write_snapshot
 from genre.search.study import Direction, Trials
+from genre.search.timeleft import TOOK, seconds_left
 from genre.search.trial import withhold
-from genre.searchsection import PIPELINE
-from genre.space import Drawn, Space, facts_of, first_of
+from genre.searchsection import PIPELINE, Gap
+from genre.space import Drawn, Space, facts_of
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -35,6 +40,8 @@ FOLDER = "search"
 TRIAL = "genre.search.trial:trial"
 POLL = 0.2
 """Seconds between looks at what the workers say."""
+HEARD_EVERY = 5.0
+"""Seconds after which the search says again how far it is."""
 SECTIONS = ("name", "seed", "data", "model", "train", "pipeline", "evaluate")
 """What a trial depends on, of the configuration."""
 FREE = ("trials", "minutes", "workers", "leaders", "repeats", "retries", "baselines", "storage")
@@ -51,7 +58,7 @@ class Standing:
     budget: int
     objectives: list[str]
     seconds_left: float | None
-    """Of the trials; None before the first has come to its end."""
+    """Of all that is left of the search; None before the first trial has come to its end."""
     doing: str = "trials"
     texts: dict[int, str] = field(default_factory=dict)
     """What each trial tries, in words."""
@@ -86,12 +93,6 @@ def points_of(config: Config, space: Space) -> list[dict[str, Any]]:
     return found
 
 
-def in_words(chosen: dict[str, Any]) -> str:
-    """Values in a line: ``train.lr.backbone 0.001, model.adapter lora``."""
-    said = (f"{n} {v:.4g}" if isinstance(v, float) else f"{n} {v}" for n, v in chosen.items())
-    return ", ".join(said) or "the defaults"
-
-
 class Search:
     """One search in the folder of its run."""
 
@@ -104,9 +105,10 @@ class Search:
         say: Callable[[str], None] = print,
         show: Callable[[Standing], None] = lambda standing: None,
         call: str = TRIAL,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.config, self.run, self.space, self.workers = config, run, space, workers
-        self.say, self.show, self.call = say, show, call
+        self.say, self.show, self.call, self.clock = say, show, call, clock
         self.section = config.search
         self.home = run.path(FOLDER)
         self.objectives = objectives_of(config, space)
@@ -118,23 +120,39 @@ class Search:
         self.adopted: list[Trial] = []
         """Trials of a process that is gone, to be begun before new ones."""
         self.standing: dict[int, tuple[int, float | None]] = {}
+        self.since: dict[int, float] = {}
+        """When each trial of this process began."""
+        self.tested = 0.0
+        """Seconds that a run takes to be measured on test, as far as is known."""
         self.texts: dict[int, str] = {}
-        self.began = time.monotonic()
+        self.began = self.clock()
         self.estimated = False
+        self.doing, self.noted = "baselines", 0.0
+        self.due: float | None = None
+        """When all is thought to be over, by the clock."""
 
     def run_trials(self) -> Trials:
         """All trials that are left. Raises `GenreError` where the disk is full, or nothing can be kept."""
-        self.data = prepare(self.config, self.run)
-        withhold(self.run.path("data"), self.home / "data")
+        self.ready()
         with sole(self.home / "lock", self.section.storage is None), full_disk(self.home):
             self.trials = self._open()
             self.trials.plan(self.points)
             self.before = float(self.trials.study.user_attrs.get("seconds", 0.0))
-            self.began = time.monotonic()
+            self.began = self.clock()
             self.adopted = self.trials.adopt(self.section.retries)
+            self.note("trials")
             self._loop()
             self._note_time()
+            self.note()
         return self.trials
+
+    def ready(self) -> None:
+        """Prepare the data, and what trials see of them. Raises `GenreError` for objectives that these do not have."""
+        self.data = prepare(self.config, self.run)
+        kept = withhold(self.run.path("data"), self.home / "data")
+        if any(map(Gap.of, self.objectives)):
+            log = Log.of(kept)
+            insist_on_groups(self.objectives, cases_of(self.config, log), counts_of(log), kept.users)
 
     def _open(self) -> Trials:
         facts = facts_of(self.space, len(self.objectives))
@@ -152,8 +170,7 @@ class Search:
             return self.section.searcher.sampler(facts, (seed + done) % 2**31)
 
         trials = Trials.open(self.config.name, self.home, self.section.storage, self.space, ways, key, searcher)
-        epochs = self.config.train.warmup_epochs + self.config.train.contrastive_start + self.config.train.epochs
-        trials.study.pruner = self.section.pruner.make(max(1, epochs))
+        trials.study.pruner = self.section.pruner.make(self.epochs())
         return trials
 
     def _loop(self) -> None:
@@ -166,7 +183,9 @@ class Search:
             for news in self.workers.news(POLL):
                 self._hear(news)
                 self.show(self.standing_now())
-            if time.monotonic() - heard > 5:
+                if news.kind != "epoch":
+                    self.note()
+            if time.monotonic() - heard > HEARD_EVERY:
                 heard = time.monotonic()
                 self.trials.still_alive([*self.running.values(), *self.adopted])
                 if self.trials.shared:
@@ -174,20 +193,21 @@ class Search:
                     self.adopted += self.trials.adopt(self.section.retries, mine)
                 self._note_time()
                 self.show(self.standing_now())
+                self.note()
 
     def _more(self) -> bool:
         """Whether another trial may begin."""
         if self.trials.begun() >= self.budget():
             return False
         minutes = self.section.minutes
-        return minutes is None or self.before + time.monotonic() - self.began < 60 * minutes
+        return minutes is None or self.before + self.clock() - self.began < 60 * minutes
 
     def budget(self) -> int:
         """Most trials that there will be."""
         return min(self.section.trials, len(self.points)) if self.is_grid else self.section.trials
 
     def _note_time(self) -> None:
-        self.trials.study.set_user_attr("seconds", round(self.before + time.monotonic() - self.began, 1))
+        self.trials.study.set_user_attr("seconds", round(self.before + self.clock() - self.began, 1))
 
     def _begin(self, trial: Trial) -> None:
         values, chosen = self.trials.values(trial)
@@ -200,6 +220,7 @@ class Search:
             return
         key = str(trial.number)
         self.running[key] = trial
+        self.since.setdefault(trial.number, self.clock())
         self.standing[trial.number] = (0, None)
         arguments = {"values": plain, "folder": str(folder), "objectives": self.objectives}
         self.workers.start(Work(key, self.call, arguments, folder / "log.txt"))
@@ -224,12 +245,13 @@ class Search:
             self._begin(trial)
             return
         epochs, latest = self.standing.pop(trial.number, (0, None))
+        took = {TOOK: round(self.clock() - self.since.pop(trial.number), 3)}
         if news.kind == "full":
             raise GenreError(disk_is_full(self.home))
         if news.kind == "done":
-            self._done(trial, news.data)
+            self._done(trial, news.data | took)
         elif news.kind == "pruned":
-            self.trials.pruned(trial, {"epochs": epochs, "latest": latest})
+            self.trials.pruned(trial, {"epochs": epochs, "latest": latest, **took})
         else:
             self.trials.failed(trial, news.data["reason"])
         self._tell(trial.number)
@@ -259,16 +281,30 @@ class Search:
         ended = [one for one in now.trials if one.state.is_finished()]
         if len(ended) >= 3 and len(ended) < now.budget and not self.estimated and now.seconds_left is not None:
             self.estimated = True
-            self.say(f"about {now.seconds_left / 60:.1f} minutes left for {now.budget - len(ended)} more trials")
+            more = now.budget - len(ended)
+            self.say(
+                f"about {now.seconds_left / 60:.1f} minutes left, for {more} more trials and what comes after them"
+            )
 
     def standing_now(self) -> Standing:
-        """How far the search is."""
+        """How far the trials are."""
         found = self.trials.all()
-        left = time_left(found, self.budget(), getattr(self.workers, "n", 1))
-        minutes = self.section.minutes
-        if minutes is not None and left is not None:
-            left = min(left, max(0.0, 60 * minutes - self.before - (time.monotonic() - self.began)))
+        left = seconds_left(self, found)
         return Standing(found, dict(self.standing), self.budget(), self.objectives, left, texts=self.texts)
+
+    def note(self, doing: str | None = None) -> None:
+        """Keep how far the search is where others can read it; ``doing`` is what it does from now on."""
+        self.doing, self.noted = doing or self.doing, time.monotonic()
+        standing = self.standing_now()
+        if self.doing == "trials":
+            self.due = None if standing.seconds_left is None else self.clock() + standing.seconds_left
+        left = None if self.due is None else max(0.0, self.due - self.clock())
+        write_snapshot(self.home, self.config.name, replace(standing, doing=self.doing, seconds_left=left), self.larger)
+
+    def epochs(self) -> int:
+        """Most epochs of a trial over all phases."""
+        train = self.config.train
+        return max(1, train.warmup_epochs + train.contrastive_start + train.epochs)
 
     def work_off(self, works: list[Work], doing: str) -> dict[str, News]:
         """Have workers do some pieces of work to their end; what became of each."""
@@ -278,6 +314,8 @@ class Search:
             while len(found) < len(works):
                 while todo and self.workers.idle():
                     self.workers.start(todo.pop(0))
+                if self.doing != "baselines" and time.monotonic() - self.noted > HEARD_EVERY:
+                    self.note()
                 for news in self.workers.news(POLL):
                     if news.kind == "epoch":
                         self.workers.answer(news.key, stop=False)
@@ -290,29 +328,6 @@ class Search:
                         found[news.key] = news
                         self.say(f"{doing} {news.key}: {news.data.get('reason', news.kind)}")
         return found
-
-
-def time_left(trials: list[FrozenTrial], budget: int, workers: int) -> float | None:
-    """Seconds that the trials which are left take, each as long as those before it did in the mean."""
-    ended = [one for one in trials if one.state.is_finished() and one.duration is not None]
-    if not ended:
-        return None
-    took = sum(one.duration.total_seconds() for one in ended if one.duration is not None) / len(ended)
-    left = max(0, budget - len(ended))
-    begun = [one.datetime_start for one in trials if one.state.name == "RUNNING" and one.datetime_start]
-    done = sum(min(time.time() - one.timestamp(), took) for one in begun)
-    return max(0.0, left * took - done) / max(1, min(workers, left or 1))
-
-
-def outcome(trial: FrozenTrial, objectives: list[str]) -> str:
-    """What a trial came to, in words."""
-    if trial.state.name == "COMPLETE":
-        return ", ".join(f"{name} {value:.4g}" for name, value in zip(objectives, trial.values, strict=True))
-    result = trial.user_attrs.get("result", {})
-    if trial.state.name == "PRUNED":
-        latest = result.get("latest")
-        return f"stopped after {result.get('epochs')} epochs" + ("" if latest is None else f" at {latest:.4f}")
-    return f"failed: {trial.user_attrs.get('reason', 'no reason known')}"
 
 
 @contextmanager
@@ -344,32 +359,3 @@ def full_disk(folder: Path) -> Iterator[None]:
 def disk_is_full(folder: Path) -> str:
     """What to do about it."""
     return f"{folder}: the disk is full; free some space, and the same command goes on from the trials that are done"
-
-
-def default_number(trials: list[FrozenTrial], space: Space) -> int | None:
-    """The trial of the defaults."""
-    wanted = space.of({}).chosen
-    return next((one.number for one in trials if one.params == wanted), None)
-
-
-def chosen_of(trial: FrozenTrial, space: Space) -> Drawn:
-    """The document of a trial."""
-    return space.draw(lambda one: trial.params.get(one.name, first_of(one)))
-
-
-def ordered(trials: list[FrozenTrial], larger: bool) -> list[FrozenTrial]:
-    """Those that came to their end, the best by the first objective first."""
-    done = [one for one in trials if one.state.name == "COMPLETE"]
-    return sorted(done, key=lambda one: -one.values[0] if larger else one.values[0])
-
-
-def pareto(trials: list[FrozenTrial], larger: list[bool]) -> list[int]:
-    """Numbers of the trials that no other beats in one objective and equals in all others."""
-    done = [one for one in trials if one.state.name == "COMPLETE"]
-    points = [[v if up else -v for v, up in zip(one.values, larger, strict=True)] for one in done]
-    kept = []
-    for one, mine in zip(done, points, strict=True):
-        beaten = any(all(o >= m for o, m in zip(other, mine, strict=True)) and other != mine for other in points)
-        if not beaten:
-            kept.append(one.number)
-    return kept

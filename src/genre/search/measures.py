@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,16 @@ from numpy.typing import NDArray
 from genre.cases import Cases
 from genre.config import Config
 from genre.data import Dataset, Histories, Log
+from genre.metrics import Ranking
 from genre.prepare import seed_of
 from genre.ranking import top_lists
 from genre.resources import load_model
 from genre.run import Run
-from genre.searchsection import COSTS, PIPELINE
+from genre.search.gaps import gap, groups_of
+from genre.searchsection import COSTS, PIPELINE, Gap
 from genre.systems import Catalogue, longest_list, measure, metric_named, rank_cases
 from genre.tuning import CRITERION, MOST_CASES
+from genre.types import Ints
 from genre.validation import Measure, Validation
 
 ASKED = 30
@@ -30,7 +35,7 @@ Units = dict[str, NDArray[np.float64]]
 
 def larger_is_better(objective: str) -> bool:
     """Whether an objective is to be made large."""
-    if objective in COSTS:
+    if objective in COSTS or Gap.of(objective) is not None:
         return False
     name = CRITERION if objective == PIPELINE else objective
     return Measure.of(name).sign > 0
@@ -42,6 +47,7 @@ def objectives_of(config: Config, run: Run, objectives: list[str]) -> tuple[dict
     found: dict[str, float] = {}
     units: Units = {}
     model = _model(config, run, data)
+    ranked = Ranked(config, data, model)
     for objective in objectives:
         if objective == "train_seconds":
             found[objective] = float(_json(run.path("model") / "training.json")["seconds"])
@@ -52,31 +58,79 @@ def objectives_of(config: Config, run: Run, objectives: list[str]) -> tuple[dict
             found[objective] = _latency(config, data, model)
         elif objective == PIPELINE:
             found[objective] = float(_json(run.path("rank") / "scorer.json")["held_out"][CRITERION])
+        elif asked := Gap.of(objective):
+            found[objective] = ranked.gap(asked)
         else:
-            value, own = _quality(config, data, model, objective)
+            value, own = _quality(ranked, objective)
             found[objective] = value
             units = units or own
     return found, units
 
 
-def _quality(config: Config, data: Dataset, model: Any, objective: str) -> tuple[float, Units]:
+def _quality(ranked: Ranked, objective: str) -> tuple[float, Units]:
     """A metric on the validation part; of rankings on the very cases that sources are tuned on."""
+    config, data, model = ranked.config, ranked.data, ranked.model
     watched = Measure.of(objective)
-    log = Log.of(data)
     if config.model.formulation.reads != "items":
         return _texts(config, data, model).measure(model)[objective], {}
     if watched.head is not None:
-        return Validation(log, config.model.heads, objective, seed=seed_of(config)).measure(model)[objective], {}
-    train = log.parts("train")
-    cases = Cases.of(log, "valid", config.evaluate.candidates).sample(MOST_CASES, seed_of(config))
-    counts = np.bincount(train.item[train.positive], minlength=log.n_items).astype(np.int32)
+        validation = Validation(ranked.log, config.model.heads, objective, seed=seed_of(config))
+        return validation.measure(model)[objective], {}
     metrics = [metric_named(objective)]
-    catalogue = Catalogue(counts, model.item_vectors())
-    ranking = rank_cases(lambda some: model.score_next(some.histories), cases, catalogue, longest_list(metrics))
-    values = np.asarray(measure(ranking, metrics)[objective], dtype=np.float64)
+    values = np.asarray(measure(ranked.ranking(longest_list(metrics)), metrics)[objective], dtype=np.float64)
     known = values[np.isfinite(values)]
-    units = {"user": cases.user, "value": values} if values.ndim else {}
+    units = {"user": ranked.cases.user, "value": values} if values.ndim else {}
     return float(known.mean()) if known.size else float("nan"), units
+
+
+@dataclass
+class Ranked:
+    """Validation as a model of items ranks it; ranked once for all that ask for lists no longer."""
+
+    config: Config
+    data: Dataset
+    model: Any
+    known: dict[int, Ranking] = field(default_factory=dict)
+
+    @cached_property
+    def log(self) -> Log:
+        """All interactions."""
+        return Log.of(self.data)
+
+    @cached_property
+    def cases(self) -> Cases:
+        """Who is asked."""
+        return cases_of(self.config, self.log)
+
+    @cached_property
+    def counts(self) -> Ints:
+        """Interactions of each item in training."""
+        return counts_of(self.log)
+
+    def ranking(self, longest: int) -> Ranking:
+        """Everybody's, with lists of so many places."""
+        if longest not in self.known:
+            catalogue = Catalogue(self.counts, self.model.item_vectors())
+            ask = self.model.score_next
+            self.known[longest] = rank_cases(lambda some: ask(some.histories), self.cases, catalogue, longest)
+        return self.known[longest]
+
+    def gap(self, asked: Gap) -> float:
+        """A fairness gap of it."""
+        metric = metric_named(asked.metric)
+        groups = groups_of(self.cases, self.counts, self.data.users, asked.by)
+        return gap(self.ranking(longest_list([metric])), groups, metric, asked.metric)
+
+
+def cases_of(config: Config, log: Log) -> Cases:
+    """The cases of validation that objectives of rankings are measured on."""
+    return Cases.of(log, "valid", config.evaluate.candidates).sample(MOST_CASES, seed_of(config))
+
+
+def counts_of(log: Log) -> Ints:
+    """Interactions of each item in training."""
+    train = log.parts("train")
+    return np.bincount(train.item[train.positive], minlength=log.n_items).astype(np.int32)
 
 
 def _texts(config: Config, data: Dataset, model: Any) -> Any:

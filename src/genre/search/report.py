@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 
 def page_style() -> str:
     """The style sheet of the report, which other pages share."""
-    report = (HERE / "report.html").read_text(encoding="utf-8")
+    report = (HERE.parent / "report.html").read_text(encoding="utf-8")
     return report.partition("<style>")[2].partition("</style>")[0]
 
 

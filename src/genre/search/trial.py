@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -58,7 +59,9 @@ def trial(values: dict[str, Any], folder: str, objectives: list[str], watch: Wat
     place.mkdir(parents=True, exist_ok=True)
     with alone(place / "lock"):
         config = replace(TypeAdapter(Config).validate_python(values), name=place.name, track=[])
+        began = time.perf_counter()
         model = _trained(config, place.parent.parent, watch)
+        had = round(time.perf_counter() - began, 3)
         run = Run.create(config, place.parent)
         _link(run.path("data"), place.parent.parent / "data")
         _link(run.path("model"), model.path("model"))
@@ -66,7 +69,7 @@ def trial(values: dict[str, Any], folder: str, objectives: list[str], watch: Wat
             from genre.rank import rank
 
             rank(config, run)
-        result = {"key": key, **_measured(config, run, model, objectives)}
+        result = {"key": key, "model_seconds": had, **_measured(config, run, model, objectives)}
         write_json(place / RESULT, result)
     return result
 

@@ -105,6 +105,8 @@ class GateReply(Told):
 
     passed: bool | None
     why: str
+    code: str = Field(default="", description="Names the reason for programs; empty for one that has no name.")
+    values: Object = Field(default={}, description="What belongs to the code, such as the measure and its values.")
 
 
 class ModelReply(Told):

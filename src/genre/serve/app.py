@@ -18,12 +18,15 @@ from genre.serve import (
     gorse,
     problems,
     routes_evaluation,
+    routes_jobs,
     routes_models,
     routes_moderation,
     routes_policy,
     routes_records,
+    routes_search,
     routes_service,
     routes_slates,
+    routes_watching,
 )
 from genre.serve.batching import Full
 from genre.serve.gate import App, Gate
@@ -59,11 +62,14 @@ ROUTERS = (
     routes_models.changing,
     routes_models.trying,
     routes_models.setting,
+    routes_search.looking,
     routes_policy.reading,
     routes_policy.switching,
     routes_service.health,
     routes_service.metering,
+    routes_jobs.queueing,  # before the others, whose {number} would take `kinds` for one
     routes_service.watching,
+    routes_watching.watching,
 )
 STORE_RETRY = 1.0
 """Seconds after which it is worth to ask a store again that did not answer."""
@@ -81,7 +87,7 @@ def make(service: Service) -> App:
         lifespan=_lifespan,
         separate_input_output_schemas=False,
     )
-    app.state.service = service
+    app.state.service, app.state.counts = service, routes_watching.Counts()
     routers = (*ROUTERS, gorse.reading, gorse.writing) if service.settings.gorse else ROUTERS
     for routes in routers:
         app.include_router(routes)
@@ -113,17 +119,22 @@ async def _on_error(request: Request, error: Exception) -> Response:
     """The reply to an error that is not the client's grammar: what is not there, not now, not so."""
     service: Service = request.app.state.service
     if isinstance(error, Overloaded):
-        refused = Refused(503, str(error), retry_after=error.retry_after)
+        refused = Refused(503, str(error), retry_after=error.retry_after, code="store.busy")
     elif isinstance(error, Full):
         service.measures.refused.labels("queue").inc()
         most = service.settings.queue
-        refused = Refused(503, f"{most} requests wait already; try again soon", retry_after=1)
+        waiting = f"{most} requests wait already; try again soon"
+        refused = Refused(503, waiting, retry_after=1, code="queue_full", values={"n": most})
     elif isinstance(error, TimeoutError):
-        refused = Refused(503, "this took longer than a request may; try again, or ask for less", retry_after=1)
+        slow = "this took longer than a request may; try again, or ask for less"
+        refused = Refused(503, slow, retry_after=1, code="too_slow")
     else:
         status = next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
         retry = STORE_RETRY if status == 503 else None
-        refused = Refused(status, str(error), retry_after=retry)
+        code, values = getattr(error, "code", ""), getattr(error, "values", {})
+        if not code and isinstance(error, StoreError) and status == 503:
+            code = f"store.{error.cause}"
+        refused = Refused(status, str(error), retry_after=retry, code=code, values=values)
     return problems.reply(refused, problems.request_id_of(request))
 
 

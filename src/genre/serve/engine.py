@@ -18,6 +18,7 @@ from genre.data import Histories
 from genre.errors import GenreError
 from genre.serve.arranging import Pin, Shown, arrange
 from genre.serve.batching import Ask, Call, Inference
+from genre.serve.beliefs import packed
 from genre.serve.caches import Cache
 from genre.serve.exploring import Explorer
 from genre.serve.interleaving import team_draft
@@ -159,16 +160,16 @@ class Engine:
         self.recent.put((wish.user_id, wish.history, wish.text), wish)
         ranked = Ranked.of(slate, known.person.unknown, reduced)
         if explore and self.explorer.needs_contexts():
-            return await self._with_contexts(ranked, known, until, problems)
+            return await self._with_about(ranked, known, until, problems)
         return ranked
 
-    async def _with_contexts(self, ranked: Ranked, known: Known, until: float, problems: list[str]) -> Ranked:
+    async def _with_about(self, ranked: Ranked, known: Known, until: float, problems: list[str]) -> Ranked:
         """The same with what the policy chooses by; without it the order stays the model's, and that is told."""
         model, history, items = known.model, known.person.history, [one["item_id"] for one in ranked.items]
-        asked = Call(lambda: self.explorer.contexts(model, history, items), until)
+        asked = Call(lambda: self.explorer.about(model, history, items), until)
         try:
             waiting = asyncio.wrap_future(self.inference.submit(asked))
-            return replace(ranked, contexts=await asyncio.wait_for(waiting, max(0.0, until - time.monotonic())))
+            return replace(ranked, about=await asyncio.wait_for(waiting, max(0.0, until - time.monotonic())))
         except asyncio.CancelledError:
             if not asked.future.cancelled():
                 raise
@@ -202,6 +203,7 @@ class Engine:
         if ranked is not None:
             answer.removed, answer.skipped = ranked.removed, ranked.skipped
             answer.seconds, answer.unknown = ranked.seconds, ranked.unknown
+            answer.about = ranked.about if policy else None
         return answer
 
     def _chosen(self, found: Found, ranked: Ranked, pins: Sequence[Pin], slate_id: str) -> list[Shown] | None:
@@ -211,10 +213,10 @@ class Engine:
             return None
         pinned = {pin.item_id for pin in pins if pin.place <= wish.k}
         free = [place for place, one in enumerate(ranked.items) if one["item_id"] not in pinned]
-        contexts = None if ranked.contexts is None else ranked.contexts[free]
+        about = None if ranked.about is None else ranked.about.of(free)
         items, k = [ranked.items[place] for place in free], max(0, wish.k - len(pinned))
         try:
-            chosen = self.explorer.choose(found.known.model, items, contexts, k, slate_id)
+            chosen = self.explorer.choose(found.known.model, items, about, k, slate_id)
         except Exception as error:
             LOG.warning("the policy cannot choose: %s", error, exc_info=not isinstance(error, GenreError))
             problems.append("policy_failed")
@@ -250,6 +252,9 @@ class Engine:
         request: dict[str, Any] = {"k": wish.k, "rung": answer.rung, "has_text": bool(wish.text)}
         if answer.policy is not None:
             request["policy"] = answer.policy
+        if answer.about is not None and len(answer.about.person):
+            # By it, the items and their scores it is known for ever what the policy saw.
+            request["person"] = packed(answer.about.person)
         if wish.history is not None:
             request["history"] = list(wish.history)
         model = f"{answer.model.name}@{answer.model.version}"

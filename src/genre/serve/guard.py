@@ -71,7 +71,9 @@ class Guard:
         self._pace(key.key_id, key.limits)
         if not key.allows(scope):
             self._refused("scope")
-            raise Refused(403, f"this needs a key with the scope '{scope}'; '{key.name}' has '{key.scope}'")
+            why = f"this needs a key with the scope '{scope}'; '{key.name}' has '{key.scope}'"
+            values = {"needed": scope, "name": key.name, "scope": key.scope}
+            raise Refused(403, why, code="key_scope", values=values)
 
     def _key(self, request: Request) -> Key | None:
         given = request.headers.get("authorization")
@@ -89,7 +91,8 @@ class Guard:
             self._pace(f"without key {client}", {})
             self._refused("key")
             why = NO_KEY if given is None else f"this key is unknown, revoked or has run out; {NO_KEY}"
-            raise Refused(401, why, headers={"WWW-Authenticate": "Bearer"})
+            code = "key_missing" if given is None else "key_unknown"
+            raise Refused(401, why, headers={"WWW-Authenticate": "Bearer"}, code=code)
         return key
 
     def _insist_on_own_host(self, request: Request) -> None:
@@ -109,7 +112,9 @@ class Guard:
         wait = self._buckets.take(who, rate, burst, limits.get("per_day", self.settings.daily))
         if wait:
             self._refused("rate")
-            raise Refused(429, f"too many requests; try again in {max(1, round(wait))} s", retry_after=wait)
+            seconds = max(1, round(wait))
+            why = f"too many requests; try again in {seconds} s"
+            raise Refused(429, why, retry_after=wait, code="too_many", values={"seconds": seconds})
 
     def _refused(self, reason: str) -> None:
         self.measures.refused.labels(reason).inc()

@@ -104,7 +104,8 @@ class Models:
     def _folder(self, name: str) -> Path:
         """The folder of a run by its name, which is one of those that are there: a path never comes from outside."""
         if name not in self.names():
-            raise Missing(f"no model '{name}'; there are: {', '.join(self.names())}")
+            names = ", ".join(self.names())
+            raise Missing(f"no model '{name}'; there are: {names}").coded("no_model", name=name, names=names)
         return self.home / name
 
     def load(self, name: str) -> Loaded:
@@ -119,7 +120,8 @@ class Models:
                 self.warm(made)
             except Exception as error:
                 self.failed[name] = str(error) if isinstance(error, GenreError) else f"{type(error).__name__}: {error}"
-                raise RunError(f"{name} cannot be loaded: {self.failed[name]}") from error
+                why = self.failed[name]
+                raise RunError(f"{name} cannot be loaded: {why}").coded("no_load", name=name, why=why) from error
             self.failed.pop(name, None)
             old = self.ready.pop(name, None)
             self.ready[name] = made
@@ -132,12 +134,14 @@ class Models:
         with self._lock:
             made = self.ready.get(name)
             if made is None:
-                raise Unready(f"model '{name}' is not loaded; POST /v1/models/{name}/load first")
+                why = f"model '{name}' is not loaded; POST /v1/models/{name}/load first"
+                raise Unready(why).coded("not_loaded", name=name)
             if made.pipeline is None:
-                raise Unready(f"model '{name}' answers about texts and recommends nothing")
+                raise Unready(f"model '{name}' answers about texts and recommends nothing").coded("texts", name=name)
             verdict = judge(measured(made.folder), measured(self.active.folder))
             if verdict.passed is False and not even_if_worse:
-                raise Worse(f"{name} is refused: {verdict.why}; to let it answer all the same, set even_if_worse")
+                why = f"{name} is refused: {verdict.why}; to let it answer all the same, set even_if_worse"
+                raise Worse(why).coded("gate", name=name, gate={"code": verdict.code, "values": verdict.values})
             self._take_over(made)
         return made
 
@@ -173,7 +177,7 @@ class Models:
         """Let the model before this one answer again. Raises `Unready` where there is none."""
         with self._lock:
             if not self.previous:
-                raise Unready("no model answered before this one since the service was started")
+                raise Unready("no model answered before this one since the service was started").coded("none_before")
             before = self.previous.pop(0)
             self.ready[self.active.folder.name] = self.active
             self.active = before
@@ -185,7 +189,7 @@ class Models:
         with self._lock:
             gone = self.ready.pop(name, None)
         if gone is None:
-            raise Unready(f"model '{name}' does not wait in memory")
+            raise Unready(f"model '{name}' does not wait in memory").coded("not_waiting", name=name)
         gone.close()
 
 

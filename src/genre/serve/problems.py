@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from fastapi import Request, Response
@@ -28,6 +29,9 @@ TITLES = {
     503: "Not now",
 }
 MEDIA = "application/problem+json"
+BOUNDS = ("ge", "gt", "le", "lt", "min_length", "max_length", "expected")
+"""What a mistake's values may be: what the schema asks for."""
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Mistake(BaseModel):
@@ -35,6 +39,8 @@ class Mistake(BaseModel):
 
     field: str = Field(description="Where it is, as in items.0.item_id; empty for the whole.")
     mend: str = Field(description="What would be right.")
+    code: str = Field(default="", description="Names the mistake for programs; empty for one that has no name.")
+    values: dict[str, Any] = Field(default={}, description="What belongs to the code.")
 
 
 class Problem(BaseModel):
@@ -44,6 +50,8 @@ class Problem(BaseModel):
     title: str
     status: int
     detail: str = Field(description="What happened and what mends it.")
+    code: str = Field(default="", description="Names the error for programs; empty for one that has no name.")
+    values: dict[str, Any] = Field(default={}, description="What belongs to the code, such as a name.")
     errors: list[Mistake] = Field(default=[], description="Each mistake by its field.")
     request_id: str = Field(default="", description="The request's number in the log.")
 
@@ -58,17 +66,19 @@ class Refused(Exception):
         errors: Sequence[Mistake] = (),
         retry_after: float | None = None,
         headers: dict[str, str] | None = None,
+        code: str = "",
+        values: Mapping[str, Any] = NOTHING,
     ) -> None:
         super().__init__(detail)
         self.status, self.detail, self.errors = status, detail, list(errors)
-        self.headers = dict(headers or {})
+        self.headers, self.code, self.values = dict(headers or {}), code, values
         if retry_after is not None:
             self.headers["Retry-After"] = str(max(1, round(retry_after)))
 
 
-def unfit(field: str, mend: str) -> Refused:
+def unfit(field: str, mend: str, code: str = "", **values: Any) -> Refused:
     """A 422 about one field."""
-    return Refused(422, f"{field}: {mend}", [Mistake(field=field, mend=mend)])
+    return Refused(422, f"{field}: {mend}", [Mistake(field=field, mend=mend, code=code, values=values)])
 
 
 def reply(refused: Refused, request_id: str = "") -> Response:
@@ -77,6 +87,8 @@ def reply(refused: Refused, request_id: str = "") -> Response:
         title=TITLES.get(refused.status, "Error"),
         status=refused.status,
         detail=refused.detail,
+        code=refused.code,
+        values=dict(refused.values),
         errors=refused.errors,
         request_id=request_id,
     )
@@ -97,7 +109,10 @@ async def on_refused(request: Request, error: Exception) -> Response:
 async def on_invalid(request: Request, error: Exception) -> Response:
     """The reply to a request that does not fit its schema: every field that is wrong."""
     assert isinstance(error, RequestValidationError)
-    mistakes = [Mistake(field=_place(one["loc"]), mend=_mend(one)) for one in error.errors()[:20]]
+    mistakes = [
+        Mistake(field=_place(one["loc"]), mend=_mend(one), code=f"value.{one['type']}", values=_values(one))
+        for one in error.errors()[:20]
+    ]
     named = "; ".join(f"{one.field}: {one.mend}" if one.field else one.mend for one in mistakes[:3])
     return reply(Refused(422, named, mistakes), request_id_of(request))
 
@@ -126,6 +141,11 @@ def _methods(request: Request) -> list[str]:
 
 def _place(loc: Sequence[Any]) -> str:
     return ".".join(str(part) for part in loc if part not in ("body", "query", "path"))
+
+
+def _values(error: Any) -> dict[str, Any]:
+    """What is asked for; never what the client sent."""
+    return {name: value for name, value in (error.get("ctx") or {}).items() if name in BOUNDS}
 
 
 def _mend(error: Any) -> str:

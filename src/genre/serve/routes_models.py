@@ -151,7 +151,8 @@ async def start(request: Request, name: Annotated[Name, Path()]) -> Response:
     found = await service.in_thread(service.store.experiments.get, name)
     for arm in found.settings["arms"]:
         if arm.get("model") and service.models.get(arm["model"]) is None:
-            raise unfit("arms", f"model '{arm['model']}' is not loaded; POST /v1/models/{arm['model']}/load first")
+            why = f"model '{arm['model']}' is not loaded; POST /v1/models/{arm['model']}/load first"
+            raise unfit("arms", why, "not_loaded", name=arm["model"])
     if any(arm.get("policy") for arm in found.settings["arms"]):
         await service.in_thread(service.explorer.insist, service.models.active)
     who = request.scope["state"]["who"]

@@ -64,7 +64,7 @@ async def _insist_on_known(service: Service, item_id: str) -> None:
     if item_id in service.models.active.rows:
         return
     if item_id not in await service.in_thread(service.store.items.get, [item_id]):
-        raise NotFound(f"neither the store nor the model knows an item '{item_id}'")
+        raise NotFound(f"neither the store nor the model knows an item '{item_id}'").coded("no_item", name=item_id)
 
 
 @reading.get("/moderation/decisions", response_model=DecisionPage)

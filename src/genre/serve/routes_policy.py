@@ -33,6 +33,10 @@ class PolicyReply(Told):
     on: bool = Field(description="Whether it may choose; where it may not, all get the best by score.")
     why: str = Field(description="Why it was stopped, or started.")
     since: float = Field(description="From when on slates are compared, UTC seconds; 0 is from the first.")
+    held: bool = Field(
+        description="It was taken back to what it believed when it was last surely better, and learns no more until it "
+        "is started again."
+    )
     learned: int = Field(description="Slates that this process has learned from.")
     arms: list[ArmReply] = Field(description="Reward of a slate for those whom it chooses for, and for the others.")
     difference: DifferenceReply | None = Field(description="The policy beside the others.")
@@ -42,13 +46,14 @@ async def _reply(service: Service) -> Response:
     explorer = service.explorer
 
     def work() -> dict[str, Any]:
-        found = explorer.compared(service.store)
+        found = explorer.compared()
         return {
             "policy": describe(explorer.policy),
             "share": explorer.section.share,
             "on": explorer.on,
             "why": explorer.why,
             "since": explorer.since,
+            "held": explorer.held is not None,
             "learned": explorer.learned,
             "arms": [dataclasses.asdict(one) for one in found.arms],
             "difference": None if found.difference is None else dataclasses.asdict(found.difference),
@@ -71,7 +76,7 @@ async def stop(request: Request, asked: SwitchRequest) -> Response:
 
 @switching.post("/policy/start", response_model=PolicyReply)
 async def start(request: Request, asked: SwitchRequest) -> Response:
-    """Let it choose again; what it earns is compared from now on."""
+    """Let it choose again, and learn on; what it earns is compared from now on."""
     return await _switch(request, True, asked.why)
 
 

@@ -15,6 +15,7 @@ import uvicorn
 from genre.errors import GenreError
 from genre.serve.app import make
 from genre.serve.heads import Prompt
+from genre.serve.heap import compact
 from genre.serve.loaded import Loaded
 from genre.serve.service import Service
 from genre.servesection import ServeSection
@@ -45,6 +46,7 @@ def serve(
     """Serve a run until the process is told to stop. Raises `GenreError` where that cannot begin."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    compact()
     with open_store(settings.store, folder) as store:
         service = Service(folder, settings, store, form)
         try:

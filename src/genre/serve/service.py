@@ -86,14 +86,16 @@ class Service:
         asked = self._activated()
         self._found = asked if asked and asked[0] == active.folder.name else None
         learn = active.config.learn
-        self.explorer = Explorer(settings.explore, settings.explore.policy or learn.policy, learn.reward)
-        self.explorer.settled(self.settled.get("policy"))
+        self.explorer = Explorer(settings.explore, settings.explore.policy or learn.policy, learn.reward, store)
+        self.explorer.settled(self.settled)
         if settings.explore.share:
             self.explorer.insist(active)
+            self.explorer.learn()
         self.slates = SlateLog(store, settings.slates_queue, self.measures)
+        self.explorer.waiting = self.slates.oldest
         parts = (self.slates, self.explorer, self.nearline, self.quality)
         self.engine = Engine(settings, store, self.moderation, self.measures, *parts)
-        self.models = Models(active, load, self.engine.warm, settings.previous_models)
+        self.models = Models(active, load, self._warm, settings.previous_models)
         self._threads = ThreadPoolExecutor(8, "work")
         self._loading = ThreadPoolExecutor(1, "loading")
         self._following: Future[None] | None = None
@@ -112,6 +114,12 @@ class Service:
                 LOG.warning("model %s, which was activated, cannot be loaded; %s answers: %s", name, self.given, error)
                 self.measures.loads.labels("failed").inc()
         return load(folder)
+
+    def _warm(self, model: Loaded) -> int:
+        """Get a model ready to answer, and the policy to choose among its items."""
+        if self.settings.explore.share:
+            self.explorer.ready(model)
+        return self.engine.warm(model)
 
     def _watch_values(self) -> None:
         watch = self.measures.watch
@@ -150,7 +158,6 @@ class Service:
         """Forget what is in memory of users with whom something happened, in this process or another."""
         while events := self.store.events.since(self._seq, PAGE):
             self.engine.people.forget(event.user_id for event in events)
-            self.explorer.hear(events)
             self._seq = max(event.seq or 0 for event in events)
             if len(events) < PAGE:
                 return
@@ -159,7 +166,7 @@ class Service:
         """Read what has changed; a store that does not answer is noted, and asked again."""
         try:
             self._read_settled()
-            self.explorer.settled(self.settled.get("policy"))
+            self.explorer.settled(self.settled)
             self._read_events()
             self.store_problem = None
         except GenreError as error:
@@ -182,7 +189,8 @@ class Service:
         """What is done now and then: candidates, lists made ahead, the policy, and the model that others activated."""
         self.quality.adjust()
         self.nearline.look()
-        self.explorer.learn()
+        if self.store_problem is None:
+            self._learn()
         now = time.monotonic()
         if now - self._judged > JUDGE and self.store_problem is None:
             self._judged = now
@@ -230,23 +238,42 @@ class Service:
             self.settled, self._found = {**self.settled, f"model:{self.given}": value}, None
             return made
 
-    def switch(self, on: bool, why: str, who: str) -> None:
-        """Let the policy choose, or no more, on every server of the store."""
+    def switch(self, on: bool, why: str, who: str, held: dict[str, float] | None = None) -> None:
+        """Let the policy choose, or no more, on every server of the store; ``held`` to what it knew by those times."""
         now = time.time()
         since = now if on else self.explorer.since
-        self.store.settled.put("policy", {"on": on, "why": why, "who": who, "time": now, "since": since})
+        said = {"on": on, "why": why, "who": who, "time": now, "since": since, "held": held}
+        self.store.settled.put("policy", said)
 
     def judge(self) -> None:
-        """Stop the policy where its slates earn less than those of the others, beyond the interval."""
+        """Remember what the policy believes where its slates earn more than those of the others, beyond the interval.
+
+        Where they earn less it goes back to that, and is stopped where there is nothing to go back to.
+        """
         explorer = self.explorer
         if not (explorer.on and explorer.section.share):
             return
-        why = explorer.is_worse(explorer.compared(self.store))
-        if why is not None:
-            LOG.warning("the policy is stopped: %s", why)
-            self.switch(False, why, "this service")
-            self.store.audit.add("this service", "policy.stop", explorer.name, {"why": why})
-            self.look()
+        found = explorer.judged()
+        why, good = explorer.is_worse(found), explorer.goodness(found)
+        if good is not None:
+            self.store.settled.put("policy:good", good)
+        elif why is not None:
+            back = explorer.way_back(self.models.active)
+            LOG.warning("the policy is %s: %s", "stopped" if back is None else "taken back", why)
+            self.switch(back is not None, why, "this service", back)
+            action = "policy.stop" if back is None else "policy.return"
+            self.store.audit.add("this service", action, explorer.name, {"why": why})
+        else:
+            return
+        self.look()
+        self._learn()
+
+    def _learn(self, to_keep: bool = False) -> None:
+        """Let the policy learn from the slates whose time is over."""
+        try:
+            self.explorer.learn(to_keep=to_keep)
+        except GenreError as error:
+            LOG.warning("the policy does not learn: %s", error)
 
     async def in_thread(self, work: Callable[..., T], *given: Any) -> T:
         """Do something that waits, such as for the store, beside the event loop."""
@@ -347,5 +374,6 @@ class Service:
         self.draining = True
         self.engine.close()
         self.slates.close(self.settings.drain_seconds)
+        self._learn(to_keep=True)
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._loading.shutdown(wait=False, cancel_futures=True)

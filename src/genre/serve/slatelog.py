@@ -49,6 +49,11 @@ class SlateLog:
         """A slate that is not written yet."""
         return self._waiting.get(slate_id)
 
+    def oldest(self) -> float | None:
+        """When the first of those that are not written yet was made."""
+        with self._lock:
+            return next((slate.created for slate in self._waiting.values()), None)
+
     def close(self, seconds: float) -> None:
         """Write what waits, as far as ``seconds`` allow."""
         self._give_up = time.monotonic() + seconds

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from genre.policies import Doubles
 from genre.serve.allowing import Condition
 from genre.serve.arranging import Shown, shown
+from genre.serve.beliefs import About
 from genre.serve.loaded import Loaded, Person
 from genre.serve.moderated import Moderated
 from genre.serve.people import Past
@@ -46,6 +46,8 @@ class Answer:
     """A whole answer that was made before, of what is still so."""
     policy: str | None = None
     """Name of the policy that chose; None where the order is the model's."""
+    about: About | None = None
+    """What it was told of the person."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,8 @@ class Ranked:
     unknown: tuple[str, ...]
     reduced: bool = False
     """From fewer candidates than there could be."""
-    contexts: Doubles | None = None
-    """What a policy needs to know of each item, where it asks."""
+    about: About | None = None
+    """What a policy needs to know of the person and each item, where it asks."""
 
     @classmethod
     def of(cls, slate: Slate, unknown: tuple[str, ...], reduced: bool) -> Ranked:

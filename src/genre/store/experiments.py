@@ -33,7 +33,8 @@ class Experiments:
             made = made.on_conflict_do_update(index_elements=["name"], set_=kept, where=c.state == "draft")
             row = connection.execute(made.returning(*c)).one_or_none()
             if row is None:
-                raise Conflict(f"experiment '{name}' has begun: its settings are fixed; set up another")
+                why = f"experiment '{name}' has begun: its settings are fixed; set up another"
+                raise Conflict(why).coded("experiment_begun", name=name)
             return _experiment(row)
 
         return self._access.write(work)
@@ -65,7 +66,7 @@ class Experiments:
         def work(connection: Connection) -> None:
             next_changes(connection)
             if self._one(connection, name).state == "running":
-                raise Conflict(f"experiment '{name}' runs; stop it first")
+                raise Conflict(f"experiment '{name}' runs; stop it first").coded("experiment_runs", name=name)
             connection.execute(delete(t.experiments).where(t.experiments.c.name == name))
 
         self._access.write(work)
@@ -77,7 +78,8 @@ class Experiments:
             next_changes(connection)
             now = self._one(connection, name)
             if now.state != state:
-                raise Conflict(f"experiment '{name}' is {now.state}, not {state}")
+                why = f"experiment '{name}' is {now.state}, not {state}"
+                raise Conflict(why).coded(f"experiment_not_{state}", name=name)
             moved = update(t.experiments).where(c.name == name).values(**values).returning(*c)
             return _experiment(connection.execute(moved).one())
 

@@ -112,7 +112,8 @@ class Jobs:
             stopped = update(t.jobs).where(c.number == number, c.state.in_(OPEN)).values(**values).returning(*c)
             row = connection.execute(stopped).one_or_none()
             if row is None:
-                raise Conflict(f"job {number} is {_one(connection, number).state} already")
+                state = _one(connection, number).state
+                raise Conflict(f"job {number} is {state} already").coded("job_over", n=number)
             return _job(row)
 
         return self._access.write(work)

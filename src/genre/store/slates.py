@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, exists, func, literal, select
+from sqlalchemy import Connection, Row, case, exists, func, literal, or_, select
 
 import genre.store.tables as t
-from genre.store.access import Access, found, insert, usable
+from genre.store.access import CHUNK, Access, found, insert, usable
 from genre.store.events import FIELDS, event_of
 from genre.store.faults import NotFound
 from genre.store.records import Event, Outcome, Page, Rate, SlateRow
@@ -106,6 +106,34 @@ class Slates:
         with self._access.reading() as connection:
             rows = connection.execute(asked).all()
         return [(SlateRow(**{name: getattr(row, name) for name in NAMES}), row.touched) for row in rows]
+
+    def chosen(self, model: str, after: tuple[float, str], until: float, limit: int) -> list[SlateRow]:
+        """Slates of a model that a policy chose, made before ``until``: those behind the one of that time and id.
+
+        In the order of time and id.
+        """
+        c = t.slates.c
+        behind = or_(c.created > after[0], c.slate_id > after[1])
+        where = [c.model == model, c.created >= after[0], behind, c.created < until]
+        asked = select(t.slates).where(*where, c.request["policy"].as_string().is_not(None))
+        with self._access.reading() as connection:
+            rows = connection.execute(asked.order_by(c.created, c.slate_id).limit(limit))
+            return [_slate(row) for row in rows]
+
+    def earliest(self) -> float | None:
+        """When the oldest slate was made; None where there is none."""
+        with self._access.reading() as connection:
+            return connection.execute(select(func.min(t.slates.c.created))).scalar()
+
+    def answered(self, slate_ids: Iterable[str]) -> list[Event]:
+        """The events that name any of some slates, in the order in which they came."""
+        asked, e, made = usable(slate_ids), t.events.c, list[Event]()
+        statement = select(*FIELDS).where(e.withdrawn.is_(None))
+        with self._access.reading() as connection:
+            for start in range(0, len(asked), CHUNK):
+                some = statement.where(e.slate_id.in_(asked[start : start + CHUNK]))
+                made += [event_of(row) for row in connection.execute(some)]
+        return sorted(made, key=lambda one: one.seq or 0)
 
     def page(self, cursor: str | None = None, limit: int = 1000) -> Page[SlateRow]:
         """All slates in order of their ids, for exports."""

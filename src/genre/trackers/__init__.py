@@ -1,7 +1,8 @@
 """Trackers: where learning curves and results are sent, besides the run folder, which always has them.
 
 What is sent: the configuration; after each epoch the losses and weights of the tasks, validation, gradient norms, speed
-and memory; at the end the measures of the evaluation, sample recommendations, and where the files lie.
+and memory; at the end the measures of the evaluation, sample recommendations, calibration and confusion plots of the
+heads, and where the files lie.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class Result:
     """Recommendations of a few people: ``user``, ``history``, and what each system shows."""
     files: dict[str, Path] = field(default_factory=dict)
     """By what they are."""
+    pictures: dict[str, bytes] = field(default_factory=dict)
+    """PNG, such as ``calibration/like`` and ``confusion/stars``: what heads predict against what is so."""
 
 
 class Session(Protocol):

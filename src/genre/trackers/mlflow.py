@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from typing import TYPE_CHECKING, Any
@@ -68,8 +69,13 @@ class Remote:
         """See `Session.finish`."""
         if result is None:
             return
+        from PIL import Image
+
         self.log(0, {f"result/{name}": value for name, value in result.values.items()})
         self.client.log_text(self.number, json.dumps(result.examples, indent=1, ensure_ascii=False), "examples.json")
+        for name, picture in result.pictures.items():
+            with Image.open(io.BytesIO(picture)) as pixels:
+                self.client.log_image(self.number, pixels, f"{name}.png")
         for name, path in result.files.items():
             self.client.set_tag(self.number, f"file.{name}", str(path))
         self.client.set_terminated(self.number)

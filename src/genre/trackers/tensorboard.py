@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from genre.component import component
 from genre.trackers import Result, Session, Tracked
@@ -43,6 +47,14 @@ class Events:
             for i, example in enumerate(result.examples):
                 text = "\n\n".join(f"**{name}**: {words}" for name, words in example.items())
                 self.writer.add_text("examples", text, i)
+            for name, picture in result.pictures.items():
+                self.writer.add_image(name, _pixels(picture), self.run.done, dataformats="HWC")
             links = "\n\n".join(f"**{name}**: `{path}`" for name, path in result.files.items())
             self.writer.add_text("files", links, self.run.done)
         self.writer.close()
+
+
+def _pixels(picture: bytes) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    return np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -46,14 +47,14 @@ class WeightsAndBiases:
             mode=os.environ.get("WANDB_MODE") or self.mode,  # pyright: ignore[reportArgumentType]
             settings=wandb.Settings(silent=True, console="off", x_disable_stats=True, disable_git=True),
         )
-        return Online(made)
+        return Online(made, run.done)
 
 
 class Online:
     """The run as W&B has it."""
 
-    def __init__(self, run: Any) -> None:
-        self.run = run
+    def __init__(self, run: Any, done: int) -> None:
+        self.run, self.done = run, done
 
     def log(self, step: int, values: dict[str, float]) -> None:
         """See `Session.log`."""
@@ -63,9 +64,19 @@ class Online:
         """See `Session.finish`."""
         if result is not None:
             self.run.summary.update(result.values)
+            if result.pictures:
+                # A step that was sent before would be refused.
+                self.run.log({n: _image(picture) for n, picture in result.pictures.items()}, step=self.done + 1)
             self.run.summary.update({"files": _words(result.files), "examples": result.examples})
         self.run.finish()
 
 
 def _words(files: dict[str, Path]) -> dict[str, str]:
     return {name: str(path) for name, path in files.items()}
+
+
+def _image(picture: bytes) -> Any:
+    import wandb
+    from PIL import Image
+
+    return wandb.Image(Image.open(io.BytesIO(picture)))

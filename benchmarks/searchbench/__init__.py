@@ -1,0 +1,1 @@
+"""What `benchmarks/search.py` compares searchers on: spaces whose trainings are looked up in a table."""
