@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 from pydantic import TypeAdapter
 
+from genre.clock import times
 from genre.config import Config
 from genre.taskfigures import pictures_of
 from genre.trackers import Result, Session, Tracked
@@ -35,8 +36,11 @@ def started(config: Config, folder: Path, done: int) -> list[Session]:
     return [tracker.start(Tracked(config.name, folder, plain, done)) for tracker in config.track]
 
 
+@times("write")
 def tell_result(config: Config, run: Run) -> None:
     """Send what the evaluation found, sample recommendations and the places of the files."""
+    if not config.track:
+        return
     found = _result(run)
     for session in started(config, run.folder, _epochs(run)):
         session.finish(found)
