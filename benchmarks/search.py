@@ -27,7 +27,7 @@ from genre.component import names
 from genre.figures import SERIES, alone, as_svg, drawing
 from genre.files import write_json
 from genre.run import machine, versions
-from searchbench.bench import Bench
+from searchbench.bench import Bench, winner
 
 CHANCE = "random"
 
@@ -66,12 +66,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     overhead = bench.machinery()
     print(f"machinery: {1000 * overhead:.0f} ms a trial; {len(bench.table.rows)} settings trained")
     result = {**bench.facts(), "trials": trials, "machine": machine(), "versions": versions()}
-    result |= {"searches": found, "compared": compared, "overhead_seconds": overhead}
+    result |= {"searches": {key: [kept(run) for run in runs] for key, runs in found.items()}}
+    result |= {"compared": compared, "overhead_seconds": overhead}
     result |= {"luck": bench.luck(), "test": bench.test(found)}
     out = chosen.out or Path("benchmarks/results") / f"search-{chosen.config.stem}.json"
     write_json(out, result)
     out.with_suffix(".svg").write_text(picture({key: runs for key, runs in found.items() if key.endswith("none")}))
     print(out)
+
+
+def kept(run: dict[str, Any]) -> dict[str, Any]:
+    """What a reader of the results asks of a search: its curve, its epochs, and what won."""
+    return {name: value for name, value in run.items() if name not in ("chosen", "states")} | {"winner": winner(run)}
 
 
 def against(runs: list[dict[str, Any]], others: list[dict[str, Any]]) -> dict[str, Any]:

@@ -16,8 +16,11 @@ from sqlalchemy import update
 
 from explored import beliefs, ids, learned, learning, recommended, section, settled, touch, users_of
 from genre.component import Slot
-from genre.serve.beliefs import FILE, GOOD, Beliefs, packed, unpacked
+from genre.indexing import add
+from genre.run import Run
+from genre.serve.beliefs import FILE, GOOD, Beliefs, label_of, packed, unpacked
 from genre.serve.exploring import OTHERS, POLICY
+from genre.serve.loaded import Loaded
 from genre.serve.service import Service
 from genre.store import open_store
 from genre.store.pruning import prune
@@ -70,7 +73,7 @@ POLICIES: list[Any] = [
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=["beta", "linear", "neural", "linucb", "cold", "cascade"])
-def test_the_store_alone_gives_what_was_learned_bit_by_bit(policy, tmp_path, monkeypatch):
+def test_the_store_alone_gives_what_was_learned(policy, tmp_path, monkeypatch):
     monkeypatch.setattr("genre.serve.beliefs.PAGE", 4)
     with service(a_run(tmp_path)) as made:
         learning(made, Slot("policies").build(policy))
@@ -107,6 +110,48 @@ def test_a_restart_goes_on_from_the_file_and_what_came_since(tmp_path, monkeypat
         assert beliefs(made.explorer).slates == 13, "it chooses by what it has learned"
         visited(made, 2, 13)
         assert learned(made) == 0
+
+
+def test_items_that_join_the_run_take_nothing_of_what_was_learned(tmp_path):
+    run = a_run(tmp_path)
+    with service(run, explore=exploring()) as made:
+        visited(made, 8)
+        assert learned(made) == 8
+        before = beliefs(made.explorer)
+        new = tmp_path / "new.csv"
+        new.write_text("item_id,title\nbrand-new,a thing of another colour\n")
+        add(Run.open(run), new)
+        again = made.models.load("circle")
+        assert again.version != before.model.version
+        assert "brand-new" in again.rows
+        made.explorer.ready(again)
+        after = made.explorer._taught.get(again.version)
+        assert isinstance(after, Beliefs)
+        made.explorer.learn(now=time.time() + WINDOW + 3)
+        assert (after.label, after.slates) == (before.label, 8)
+        assert len(after.vectors) == len(before.vectors) + 1
+
+
+def test_a_model_that_is_read_again_is_the_one_that_is_believed_of(tmp_path):
+    with service(a_run(tmp_path), explore=exploring()) as made:
+        visited(made, 4)
+        learned(made)
+        before = beliefs(made.explorer)
+        again = Loaded.load(made.models.active.folder)
+        made.explorer.ready(again)
+        after = beliefs(made.explorer)
+        assert (after.model is again, before.model is again) == (True, False)
+        alike(before, after)
+
+
+def test_a_little_is_learned_at_a_time_while_others_wait(tmp_path, monkeypatch):
+    monkeypatch.setattr("genre.serve.beliefs.PAGE", 2)
+    with service(a_run(tmp_path), explore=exploring()) as made:
+        visited(made, 7)
+        later = time.time() + WINDOW + 3
+        assert [made.explorer.learn(now=later, pages=1) for _ in range(5)] == [2, 2, 2, 1, 0]
+        with made.explorer._learning:
+            assert made.explorer.learn(now=later, pages=1) == 0, "it does not wait for who learns already"
 
 
 def test_what_is_killed_forgets_nothing(tmp_path):
@@ -182,7 +227,7 @@ def test_a_file_of_another_model_another_store_or_of_slates_that_are_gone_is_ref
         assert live.recall(live.mark[0] - 1) == "it is of a time to come"
         live.label = "circle@another"
         assert live.recall(time.time()) == "it is of another model"
-        live.label = f"{live.model.name}@{live.model.version}"
+        live.label = label_of(live.model)
         with open_store(Sqlite(path=tmp_path / "other.db"), run) as other:
             elsewhere = Beliefs(live.policy, live.model, other, live.worth, live.window)
             assert elsewhere.recall(time.time()) == "it is of another store"

@@ -226,21 +226,17 @@ REPORT = {
 
 def test_drift_is_told_in_words_and_404_before_anybody_has_looked(tmp_path):
     with service(a_run(tmp_path)) as made, asking(made) as ask:
-        for path in ("/v1/drift", "/v1/drift/picture"):
-            assert ask("get", path).status_code == 404
+        assert ask("get", "/v1/drift").status_code == 404
         assert "genre drift" in ask("get", "/v1/drift").json()["detail"]
         folder = made.models.active.folder / "drift"
         folder.mkdir()
         write(folder, REPORT)
-        (folder / "drift.svg").write_text("<svg/>", encoding="utf-8")
         found = ask("get", "/v1/drift").json()
         assert (found["model"], found["made"], found["drifting"]) == ("circle", REPORT["made"], ["items"])
         assert found["words"] == (
             "Drifting, 1 of 2 things that are watched: which items people choose (most of all a; b too)."
         )
         assert [row["alarm"] for row in found["rows"]] == [True, True, False, None]
-        drawn = ask("get", "/v1/drift/picture")
-        assert (drawn.headers["content-type"], drawn.text) == ("image/svg+xml", "<svg/>")
         write(folder, {**REPORT, "rows": REPORT["rows"][2:]})
         assert ask("get", "/v1/drift").json()["words"] == "Nothing drifts, of 1 things that are watched."
         write(folder, {**REPORT, "rows": REPORT["rows"][3:]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -10,19 +11,19 @@ from torch import Tensor, nn
 from genre.parallel import team
 
 
-class Balance(nn.Module):
+class Balance(nn.Module, ABC):
     """What `genre.balancers.Balancer.build` makes. May hold buffers, and parameters to train."""
 
     weights: dict[str, float]
     """Of the heads, from the configuration."""
 
+    @abstractmethod
     def backward(self, losses: dict[str, Tensor], shared: list[Tensor], share: float = 1.0) -> None:
         """Add the gradient of the weighed ``losses`` to ``shared`` and to all else that they depend on.
 
         ``shared`` are the leaves that more than one head may depend on: weights, and the text vectors of a round.
         ``share`` is the part of a step that the losses speak of, where a batch comes in pieces; it scales the gradient.
         """
-        raise NotImplementedError
 
     def epoch_done(self, losses: dict[str, float]) -> None:
         """Hear the mean losses of the epoch just trained."""

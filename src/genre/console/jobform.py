@@ -59,7 +59,7 @@ class JobForm:
     async def _put(self) -> None:
         kinds = {one["name"]: one["kind"] for one in self.kinds[self.kind.value]["settings"]}
         given = {name: read(kinds[name], made.value) for name, made in self.fields.items()}
-        payload = {name: value for name, value in given.items() if value not in (None, False)}
+        payload = {name: value for name, value in given.items() if value is not None and value is not False}
         made = await self.visit.api.post("/v1/jobs", {"kind": self.kind.value, "payload": payload})
         self.visit.tell(self.visit.say("done.job", n=made["number"], kind=made["kind"]))
         self._settings()

@@ -62,6 +62,7 @@ class Overview:
         """Read what the store has to be asked for; what it does not tell stays as it was, and `look` says why."""
         with contextlib.suppress(Unanswered):
             await self.clicks.read(self.counts % WEEK == 0)
+        with contextlib.suppress(Unanswered):
             await self.drift.read()
         self.counts += 1
 

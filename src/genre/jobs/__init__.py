@@ -6,6 +6,7 @@ once. So each writes its result in one move, or goes on from what it finds.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import re
 from collections.abc import Callable, Mapping
@@ -94,6 +95,7 @@ class Unfit(GenreError):
     """A job that cannot be done however often it is tried."""
 
 
+@functools.cache
 def kinds() -> list[str]:
     """The kinds of jobs there are."""
     return sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")

@@ -29,7 +29,7 @@ def watch(run: Run, store: Store, days: float, clicks: Sequence[str] = (), quiet
     log = Happened.of(interactions(store.access, [], skips=False))
     since = window_of(log, days)
     before, now = log.where(log.time < since), log.where(log.time >= since)
-    normal = "the store" if len(before) >= ENOUGH else str(run.folder)
+    normal = "the store" if len(before) >= ENOUGH else "the log of the run"
     if len(before) < ENOUGH:
         before = Happened.of(data.interactions)
     template = run.config.model.template

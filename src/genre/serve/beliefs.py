@@ -11,6 +11,7 @@ import binascii
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from genre.data import Histories
 from genre.errors import GenreError
 from genre.files import replacing
 from genre.policies import Arms, Doubles, Feedback, Policy
-from genre.serve.loaded import Loaded
+from genre.serve.loaded import BASE, Loaded
 from genre.store import Store
 from genre.store.faults import NotFound
 from genre.store.records import Event, SlateRow
@@ -83,12 +84,17 @@ def unpacked(text: Any, dim: int) -> Floats | None:
     return np.frombuffer(raw, dtype="<f4") if len(raw) == 4 * dim else None
 
 
+def label_of(model: Loaded) -> str:
+    """A model as what is believed of it knows it: with the items that were added since, it is the same."""
+    return f"{model.name}@{model.version[:BASE]}"
+
+
 class Beliefs:
     """A policy's state for the items of one model. `learn`, `keep` and `recall` are for one thread at a time."""
 
     def __init__(self, policy: Policy, model: Loaded, store: Store, worth: Mapping[str, float], window: float) -> None:
         self.policy, self.model, self.store, self.worth, self.window = policy, model, store, dict(worth), window
-        self.label = f"{model.name}@{model.version}"
+        self.label = label_of(model)
         self.by_contexts = policy.reads == "contexts"
         self.vectors, self.size = np.zeros((len(model.item_ids), 0)), 1.0
         if self.by_contexts:
@@ -131,10 +137,14 @@ class Beliefs:
 
     # Learning.
 
-    def learn(self, until: float) -> int:
-        """Learn from the slates that were made before ``until``, as far as they have not taught; says from how many."""
+    def learn(self, until: float, pages: float = math.inf) -> int:
+        """Learn from the slates that were made before ``until``, as far as they have not taught; says from how many.
+
+        No more than so many ``pages`` are read, so that who has more to do comes back for the rest.
+        """
         before = self.slates
-        while self.mark[0] < until:
+        while self.mark[0] < until and pages > 0:
+            pages -= 1
             page = self.store.slates.chosen(self.label, self.mark, until, PAGE)
             self._take(page)
             whole = len(page) == PAGE
@@ -247,6 +257,8 @@ class Beliefs:
         other = [name for name, mine in expected.items() if facts.get(name) != mine]
         if other:
             return f"it is of another {other[0]}"
+        if any(state[name].shape != mine.shape for name, mine in self.state.items() if name in state):
+            return "items were added since"
         if _sum_of(state) != facts["sum"]:
             return "its numbers are not those that were written"
         if not np.isclose(facts["size"], self.size, rtol=1e-4):
@@ -261,7 +273,7 @@ class Beliefs:
             self.store.slates.get(last[1])
         except NotFound:
             earliest = self.store.slates.earliest()
-            return earliest is not None and earliest > last[0]
+            return earliest is None or earliest > last[0]
         return True
 
 

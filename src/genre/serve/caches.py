@@ -40,8 +40,19 @@ class Cache(Generic[K, V]):
         with self._lock:
             self._values[key] = value
             self._values.move_to_end(key)
-            while len(self._values) > self.size:
-                self._values.popitem(last=False)
+            self._forget()
+
+    def put_new(self, key: K, value: V) -> V:
+        """What is kept: the value, unless there is one already."""
+        with self._lock:
+            kept = self._values.setdefault(key, value)
+            self._values.move_to_end(key)
+            self._forget()
+            return kept
+
+    def _forget(self) -> None:
+        while len(self._values) > self.size:
+            self._values.popitem(last=False)
 
     def drop(self, key: K) -> None:
         """Forget a value, if it is there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +20,8 @@ from genre.learn.deciding import choose
 from genre.learnsection import RewardSection
 from genre.policies import Feedback, Policy
 from genre.serve.arranging import Shown
-from genre.serve.beliefs import FILE, GOOD, UNTOLD, About, Beliefs
+from genre.serve.beliefs import FILE, GOOD, UNTOLD, About, Beliefs, label_of
+from genre.serve.caches import Cache
 from genre.serve.experiments import ArmResult, Difference, results, share_of
 from genre.serve.fittedpolicy import Fitted
 from genre.serve.loaded import Loaded
@@ -31,7 +33,9 @@ LOG = logging.getLogger("genre.serve")
 LATE = 14 * 86400.0
 """Seconds of slates that are compared: older ones say little of today's policy, and to read all takes ever longer."""
 MODELS = 4
-"""Models of which what was learned is in memory, the latest ones."""
+"""Models of which what was learned is in memory, those asked for last."""
+PAGES = 4
+"""Pages of slates that are learned from at a time while others wait, such as for the store to be looked at."""
 GRACE = 2.0
 """Seconds after a slate's time within which it and its events are in the store, whichever process wrote them."""
 KEEP = 60.0
@@ -63,8 +67,7 @@ class Explorer:
         """When it was last surely better, and what it had learned from by then."""
         self.name = f"explore:{digest([describe(policy), section.key])[:8]}"
         """Under which its slates are kept, beside those that it is compared with."""
-        self._taught: dict[str, Beliefs | Fitted] = {}
-        self._lock = threading.Lock()
+        self._taught: Cache[str, Beliefs | Fitted] = Cache(MODELS)
         self._learning = threading.Lock()
         self._kept = time.monotonic()
         self.waiting: Callable[[], float | None] = lambda: None
@@ -111,11 +114,7 @@ class Explorer:
         """What was learned of the model's items. Raises `GenreError` where it cannot choose among them."""
         found = self._taught.get(model.version)
         if found is None:
-            found = self._started(model)
-            with self._lock:
-                found = self._taught.setdefault(model.version, found)
-                for gone in list(self._taught)[:-MODELS]:
-                    del self._taught[gone]
+            found = self._taught.put_new(model.version, self._started(model))
         return found
 
     def _started(self, model: Loaded) -> Beliefs | Fitted:
@@ -149,25 +148,30 @@ class Explorer:
 
     # Learning.
 
-    def learn(self, now: float | None = None, to_keep: bool = False) -> int:
+    def learn(self, now: float | None = None, to_keep: bool = False, pages: float = math.inf) -> int:
         """Learn from the slates whose time is over, once all of them are in the store; says from how many.
 
-        What was learned is written now and then, or at once ``to_keep`` it. Raises `StoreError`.
+        What was learned is written now and then, or at once ``to_keep`` it. With ``pages`` it does a little, and
+        nothing while another thread learns. Raises `StoreError`.
         """
-        if not self.section.learn:
+        if not self.section.learn or not self._learning.acquire(blocking=pages == math.inf):
             return 0
-        with self._learning:
+        try:
             now = time.time() if now is None else now
             waiting = self.waiting()
             until = min(now - self.section.window_seconds - GRACE, now if waiting is None else waiting)
-            learned = sum(self._learn(one, now, until) for one in self._beliefs())
+            learned = sum(self._learn(one, now, until, pages) for one in self._beliefs())
             if to_keep or time.monotonic() - self._kept > KEEP:
                 self._kept = time.monotonic()
                 for one in self._beliefs():
                     self._keep(one)
             return learned
+        finally:
+            self._learning.release()
 
-    def _learn(self, one: Beliefs, now: float, until: float) -> int:
+    def _learn(self, one: Beliefs, now: float, until: float, pages: float) -> int:
+        if self.held is not None and one.label not in self.held:
+            return 0  # a model of which nobody knows when its policy was good
         limit = (self.held or {}).get(one.label)
         until = until if limit is None else min(until, limit)
         if now < one.mark[0]:
@@ -177,7 +181,7 @@ class Explorer:
             one.restart()
             # Where the file is of another time, or not there, the store tells what had been learned by then.
             one.recall(limit, GOOD)
-        return one.learn(until)
+        return one.learn(until, pages)
 
     def _keep(self, one: Beliefs, good: bool = False) -> None:
         try:
@@ -190,11 +194,16 @@ class Explorer:
             LOG.warning("what the policy has learned could not be written: %s", error)
 
     def _beliefs(self) -> list[Beliefs]:
-        return [one for one in list(self._taught.values()) if isinstance(one, Beliefs)]
+        return [one for one in self._taught.values() if isinstance(one, Beliefs)]
 
     def ready(self, model: Loaded) -> None:
         """Have what is believed of a model's items at hand before it answers; a problem is told when it is asked."""
         try:
+            found = self._taught.get(model.version)
+            if found is not None and found.model is not model:
+                # Read again: its run may have another policy now, and the old one's memory is to be let go of.
+                self.learn(to_keep=True)
+                self._taught.drop(model.version)
             self._of(model)
             self.learn()
         except GenreError as error:
@@ -255,7 +264,7 @@ class Explorer:
     def way_back(self, model: Loaded) -> dict[str, float] | None:
         """What it had learned from when it was last surely better; None where it never was, or was taken back since."""
         marks: dict[str, float] = self.good.get("marks", {})
-        known = self.section.learn and f"{model.name}@{model.version}" in marks
+        known = self.section.learn and label_of(model) in marks
         return marks if known and self.held is None else None
 
 

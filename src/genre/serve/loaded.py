@@ -24,6 +24,9 @@ from genre.serve.bounded import Bounded, Deadline, Worker
 from genre.serve.quality import Quality
 from genre.types import Bools, Floats, Ints, Query
 
+BASE, ADDED = 12, 4
+"""Letters of a version that tell of the run itself, and of items that were added to it since."""
+
 
 class Happened(Protocol):
     """What a history needs of an event."""
@@ -54,7 +57,7 @@ class Loaded:
     folder: Path
     config: Any
     version: str
-    """Made of the hashes of data, model and rank: equal for equal answers."""
+    """Made of the hashes of data, model and rank, and, in its end, of items added since: equal for equal answers."""
     pipeline: Pipeline | None
     """None for a model that reads texts alone."""
     texts: TextPredictor | None
@@ -252,8 +255,8 @@ def version_of(run: Run) -> str:
         hashes.append(_hash(run.path(stage) / "manifest.json"))
     hashes.append(hash_of(run, "finetuned"))
     added = run.path("index") / "manifest.json"
-    hashes.append(_hash(added) if added.exists() else None)
-    return digest(hashes)[:16]
+    end = digest(_hash(added)) if added.exists() else "0" * ADDED
+    return digest(hashes)[:BASE] + end[:ADDED]
 
 
 def _hash(manifest: Path) -> str:

@@ -37,7 +37,7 @@ class PolicyReply(Told):
         description="It was taken back to what it believed when it was last surely better, and learns no more until it "
         "is started again."
     )
-    learned: int = Field(description="Slates that this process has learned from.")
+    learned: int = Field(description="Slates that what it believes was learned from.")
     arms: list[ArmReply] = Field(description="Reward of a slate for those whom it chooses for, and for the others.")
     difference: DifferenceReply | None = Field(description="The policy beside the others.")
 

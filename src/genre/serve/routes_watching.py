@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import math
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal
 
@@ -13,6 +13,7 @@ from fastapi import Query, Request, Response
 from pydantic import Field
 
 from genre.serve import watched
+from genre.serve.caches import Cache
 from genre.serve.guard import router
 from genre.serve.problems import unfit
 from genre.serve.routes_slates import answered, service_of
@@ -88,20 +89,23 @@ class Counts:
     """Counts of late; one is made at a time, as each reads much of the store."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[Any, tuple[float, dict[str, Any]]] = OrderedDict()
+        self._kept: Cache[Any, tuple[float, dict[str, Any]]] = Cache(KEPT)
         self._lock = asyncio.Lock()
 
     async def get(self, key: Any, count: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
         """What was counted under a key just now, else what ``count`` counts."""
-        async with self._lock:
-            at, body = self._kept.get(key, (-FRESH, {}))
-            if time.monotonic() - at > FRESH:
-                body = await count()
-                self._kept[key] = time.monotonic(), body
-                self._kept.move_to_end(key)
-                while len(self._kept) > KEPT:
-                    self._kept.popitem(last=False)
-            return body
+        body = self._fresh(key)
+        if body is None:
+            async with self._lock:
+                body = self._fresh(key)  # another may have counted it meanwhile
+                if body is None:
+                    body = await count()
+                    self._kept.put(key, (time.monotonic(), body))
+        return body
+
+    def _fresh(self, key: Any) -> dict[str, Any] | None:
+        at, body = self._kept.get(key) or (-math.inf, {})
+        return body if time.monotonic() - at <= FRESH else None
 
 
 @watching.get("/traffic", response_model=TrafficReply)
@@ -142,15 +146,3 @@ async def drift(request: Request) -> Response:
     body = {name: found.get(name) for name in DriftReply.model_fields}
     body["rows"] = [{name: row.get(name) for name in DriftRow.model_fields} for row in found["rows"]]
     return answered(body)
-
-
-@watching.get(
-    "/drift/picture",
-    response_class=Response,
-    responses={200: {"content": {"image/svg+xml": {"schema": {"type": "string"}}}, "description": "SVG"}},
-)
-async def drift_picture(request: Request) -> Response:
-    """How far each detector is from its alarm, as a picture. 404 where there is none."""
-    service = service_of(request)
-    svg = await service.in_thread(watched.picture, service.models.active.folder)
-    return Response(svg, media_type="image/svg+xml")

@@ -20,7 +20,7 @@ from genre.errors import GenreError
 from genre.serve.batching import Call
 from genre.serve.engine import Answer, Engine, Wish
 from genre.serve.experiments import arm_for, arms_of, interleaves
-from genre.serve.exploring import POLICY, Explorer
+from genre.serve.exploring import PAGES, POLICY, Explorer
 from genre.serve.guard import Guard
 from genre.serve.interleaving import MIXED
 from genre.serve.loaded import Loaded
@@ -117,7 +117,7 @@ class Service:
 
     def _warm(self, model: Loaded) -> int:
         """Get a model ready to answer, and the policy to choose among its items."""
-        if self.settings.explore.share:
+        if self.settings.explore.share or any(arm.policy for one in self.experiments for arm in arms_of(one.settings)):
             self.explorer.ready(model)
         return self.engine.warm(model)
 
@@ -190,7 +190,7 @@ class Service:
         self.quality.adjust()
         self.nearline.look()
         if self.store_problem is None:
-            self._learn()
+            self._learn(pages=PAGES)
         now = time.monotonic()
         if now - self._judged > JUDGE and self.store_problem is None:
             self._judged = now
@@ -268,10 +268,10 @@ class Service:
         self.look()
         self._learn()
 
-    def _learn(self, to_keep: bool = False) -> None:
+    def _learn(self, to_keep: bool = False, pages: float = math.inf) -> None:
         """Let the policy learn from the slates whose time is over."""
         try:
-            self.explorer.learn(to_keep=to_keep)
+            self.explorer.learn(to_keep=to_keep, pages=pages)
         except GenreError as error:
             LOG.warning("the policy does not learn: %s", error)
 

@@ -49,12 +49,3 @@ def in_words(rows: list[dict[str, Any]], drifting: list[str]) -> str:
         whys = [row["why"] for row in rows if row["watched"] == name and row["alarm"]]
         said.append(f"{WORDS.get(name, name)} ({'; '.join(whys)})")
     return f"Drifting, {len(drifting)} of {judged} things that are watched: {', '.join(said)}."
-
-
-def picture(folder: Path) -> str:
-    """How far each detector is from its alarm, as SVG. Raises `NotFound`."""
-    path = folder / "drift" / "drift.svg"
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise NotFound(f"there is no picture of the drift of '{folder.name}'") from None

@@ -33,13 +33,15 @@ def prune(access: Access, before: float, who: str, told: Told = lambda n: None) 
     policy could learn from it. Stopped at any moment, it goes on where it was.
     """
     gone = 0
-    while n := access.write(lambda connection: _some(connection, before)):
-        gone += n
-        told(gone)
-        time.sleep(REST)
-    if gone:
-        now, detail = access.clock(), {"n": gone, "before": before}
-        access.write(lambda connection: note(connection, now, who, "slates.prune", "slates", detail))
+    try:
+        while n := access.write(lambda connection: _some(connection, before)):
+            gone += n
+            told(gone)
+            time.sleep(REST)
+    finally:
+        if gone:
+            now, detail = access.clock(), {"n": gone, "before": before}
+            access.write(lambda connection: note(connection, now, who, "slates.prune", "slates", detail))
     return gone
 
 

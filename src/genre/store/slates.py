@@ -110,11 +110,11 @@ class Slates:
     def chosen(self, model: str, after: tuple[float, str], until: float, limit: int) -> list[SlateRow]:
         """Slates of a model that a policy chose, made before ``until``: those behind the one of that time and id.
 
-        In the order of time and id.
+        Of all models whose name and version begin so. In the order of time and id.
         """
         c = t.slates.c
         behind = or_(c.created > after[0], c.slate_id > after[1])
-        where = [c.model == model, c.created >= after[0], behind, c.created < until]
+        where = [c.model.startswith(model, autoescape=True), c.created >= after[0], behind, c.created < until]
         asked = select(t.slates).where(*where, c.request["policy"].as_string().is_not(None))
         with self._access.reading() as connection:
             rows = connection.execute(asked.order_by(c.created, c.slate_id).limit(limit))
