@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from genre.configfile import load
 from genre.data import Dataset, Log
 from genre.errors import ConfigError, GenreError
 from genre.metrics import Ranking
+from genre.search.ending import Ending
 from genre.search.gaps import gap, groups_of, insist_on_groups
 from genre.search.measures import counts_of, larger_is_better, objectives_of
 from genre.searchsection import Gap
@@ -125,3 +128,14 @@ def test_a_gap_by_a_column_with_dots_is_read_whole(tmp_path: Path):
     text = {"data": {"reader": "movielens"}, "search": {"objectives": ["ndcg@10", "gap.ndcg@10.age"], "pruner": "none"}}
     path.write_text(yaml.safe_dump(text), encoding="utf-8")
     assert load(path).search.objectives[1] == "gap.ndcg@10.age"
+
+
+def test_baselines_stand_beside_the_model_only_where_they_are_judged_by_the_same():
+    trials = [SimpleNamespace(state=SimpleNamespace(name="COMPLETE"), values=[value]) for value in (0.3, 0.1)]
+    searched = {"popular": [{"value": 0.2}, {"value": 0.4}]}
+    for first, larger, names in (
+        ("gap.ndcg@10.history", False, ["the model"]),
+        ("ndcg@10", True, ["the model", "popular"]),
+    ):
+        ending: Any = SimpleNamespace(found=trials, first=first, larger=larger)
+        assert list(Ending._best_of_n(ending, searched)) == names

@@ -73,6 +73,8 @@ class Table:
     It is the one worker of a search (`genre.search.crew.Workers`), in this process: what is loaded once stays.
     """
 
+    n = 1
+
     def __init__(self, folder: Path, space: Space, seed: int, call: str = TRIAL) -> None:
         self.folder, self.space, self.seed = folder, space, seed
         module, _, name = call.partition(":")

@@ -23,6 +23,10 @@ class Pruner(Protocol):
         """What share of such a trial is done in the mean before it is stopped, as far as that is known before."""
         ...
 
+    def spared(self) -> int:
+        """How many of the first trials come to their end whatever they do, about."""
+        ...
+
 
 def share_of_rungs(first: int, factor: int, epochs: int) -> float:
     """The share of its epochs that a trial of a halving trains, if one of ``factor`` passes each rung."""

@@ -33,3 +33,6 @@ class Halving:
 
     def share(self, epochs: int) -> float:
         return share_of_rungs(self.first, self.factor, epochs)
+
+    def spared(self) -> int:
+        return self.factor

@@ -39,3 +39,6 @@ class Hyperband:
         # Each halving is given about as many epochs as the others, so that those which begin low have more trials.
         shares = [share_of_rungs(first, self.factor, epochs) for first in firsts]
         return len(shares) / sum(1 / share for share in shares)
+
+    def spared(self) -> int:
+        return self.factor

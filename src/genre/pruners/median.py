@@ -33,3 +33,6 @@ class Median:
     def share(self, epochs: int) -> float:
         # Half go at the first look, and of the others half at each further one, as what they are beside is ever better.
         return min(1.0, (max(1, self.warmup) + 1) / epochs)
+
+    def spared(self) -> int:
+        return self.start

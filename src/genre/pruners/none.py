@@ -21,3 +21,6 @@ class Nothing:
 
     def share(self, epochs: int) -> float:
         return 1.0
+
+    def spared(self) -> int:
+        return 0

@@ -56,6 +56,9 @@ class News:
 class Workers(Protocol):
     """Who does the work: processes of this machine here; a cluster may give another."""
 
+    n: int
+    """How many there are."""
+
     def idle(self) -> int:
         """How many have nothing to do."""
         ...

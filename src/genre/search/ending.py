@@ -17,9 +17,10 @@ from genre.runcomparison import Comparison
 from genre.search.crew import Work
 from genre.search.loop import Search
 from genre.search.outcomes import chosen_of, default_number, ordered, outcome, pareto
-from genre.search.rivals import BASELINE, rivals
+from genre.search.rivals import BASELINE, judge_of, rivals
 from genre.search.study import Trials, quietly
 from genre.search.winner import RULE, Contender, Verdict, choose, expected_best
+from genre.searchsection import PIPELINE
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -169,6 +170,8 @@ class Ending:
     def _best_of_n(self, baselines: dict[str, list[dict[str, Any]]]) -> dict[str, list[float]]:
         """The best expected after so many trials: of the model, of each baseline."""
         own = [one.values[0] for one in self.found if one.state.name == "COMPLETE"]
+        if judge_of(self.first) != self.first and self.first != PIPELINE:
+            baselines = {}  # they are judged by another measure than the model
         known = {name: [t["value"] for t in found if t["value"] is not None] for name, found in baselines.items()}
         of = {"the model": own, **known}
         return {name: expected_best(values, self.larger) for name, values in of.items() if values}

@@ -126,7 +126,7 @@ class Search:
         """Seconds that a run takes to be measured on test, as far as is known."""
         self.texts: dict[int, str] = {}
         self.began = self.clock()
-        self.estimated = False
+        self.estimated = self.is_ready = False
         self.doing, self.noted = "baselines", 0.0
         self.due: float | None = None
         """When all is thought to be over, by the clock."""
@@ -147,12 +147,18 @@ class Search:
         return self.trials
 
     def ready(self) -> None:
-        """Prepare the data, and what trials see of them. Raises `GenreError` for objectives that these do not have."""
+        """Prepare the data, and what trials see of them. Raises `GenreError` for objectives that these do not have.
+
+        Done once, however often it is asked for.
+        """
+        if self.is_ready:
+            return
         self.data = prepare(self.config, self.run)
         kept = withhold(self.run.path("data"), self.home / "data")
         if any(map(Gap.of, self.objectives)):
             log = Log.of(kept)
             insist_on_groups(self.objectives, cases_of(self.config, log), counts_of(log), kept.users)
+        self.is_ready = True
 
     def _open(self) -> Trials:
         facts = facts_of(self.space, len(self.objectives))
@@ -181,10 +187,13 @@ class Search:
             if not self.running and not self.adopted and not self._more():
                 break
             for news in self.workers.news(POLL):
-                self._hear(news)
-                self.show(self.standing_now())
+                ended = self._hear(news)
+                standing = self.standing_now()
+                if ended is not None:
+                    self._tell(ended, standing)
+                self.show(standing)
                 if news.kind != "epoch":
-                    self.note()
+                    self.note(standing=standing)
             if time.monotonic() - heard > HEARD_EVERY:
                 heard = time.monotonic()
                 self.trials.still_alive([*self.running.values(), *self.adopted])
@@ -192,8 +201,9 @@ class Search:
                     mine = [one.number for one in (*self.running.values(), *self.adopted)]
                     self.adopted += self.trials.adopt(self.section.retries, mine)
                 self._note_time()
-                self.show(self.standing_now())
-                self.note()
+                standing = self.standing_now()
+                self.show(standing)
+                self.note(standing=standing)
 
     def _more(self) -> bool:
         """Whether another trial may begin."""
@@ -232,18 +242,19 @@ class Search:
         plain = TypeAdapter(Config).dump_python(config, mode="json")
         return {name: value for name, value in plain.items() if name in SECTIONS}
 
-    def _hear(self, news: News) -> None:
+    def _hear(self, news: News) -> int | None:
+        """Act on news; the number of the trial that ended by them."""
         trial = self.running.get(news.key)
         if trial is None:
-            return
+            return None
         if news.kind == "epoch":
             self._epoch(trial, news)
-            return
+            return None
         del self.running[news.key]
         if news.kind == "killed" and trial.user_attrs.get("attempts", 1) <= self.section.retries:
             self.trials.again(trial, news.data["reason"])
             self._begin(trial)
-            return
+            return None
         epochs, latest = self.standing.pop(trial.number, (0, None))
         took = {TOOK: round(self.clock() - self.since.pop(trial.number), 3)}
         if news.kind == "full":
@@ -253,8 +264,8 @@ class Search:
         elif news.kind == "pruned":
             self.trials.pruned(trial, {"epochs": epochs, "latest": latest, **took})
         else:
-            self.trials.failed(trial, news.data["reason"])
-        self._tell(trial.number)
+            self.trials.failed(trial, news.data["reason"], took)
+        return trial.number
 
     def _epoch(self, trial: Trial, news: News) -> None:
         step, row = news.data["step"], news.data["row"]
@@ -268,13 +279,12 @@ class Search:
         values = [result["values"][one] for one in self.objectives]
         if any(one is None for one in values):
             missing = [n for n in self.objectives if result["values"][n] is None]
-            self.trials.failed(trial, f"{', '.join(missing)} is not a number")
+            self.trials.failed(trial, f"{', '.join(missing)} is not a number", {TOOK: result[TOOK]})
         else:
             self.trials.done(trial, values, result)
 
-    def _tell(self, number: int) -> None:
+    def _tell(self, number: int, now: Standing) -> None:
         """Say what a trial came to, and after three of them how long the rest takes."""
-        now = self.standing_now()
         frozen = now.trials[number]
         said = outcome(frozen, self.objectives)
         self.say(f"trial {number}: {said}; {self.texts.get(number, '')}")
@@ -292,10 +302,10 @@ class Search:
         left = seconds_left(self, found)
         return Standing(found, dict(self.standing), self.budget(), self.objectives, left, texts=self.texts)
 
-    def note(self, doing: str | None = None) -> None:
+    def note(self, doing: str | None = None, standing: Standing | None = None) -> None:
         """Keep how far the search is where others can read it; ``doing`` is what it does from now on."""
         self.doing, self.noted = doing or self.doing, time.monotonic()
-        standing = self.standing_now()
+        standing = standing or self.standing_now()
         if self.doing == "trials":
             self.due = None if standing.seconds_left is None else self.clock() + standing.seconds_left
         left = None if self.due is None else max(0.0, self.due - self.clock())

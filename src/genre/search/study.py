@@ -195,12 +195,14 @@ class Trials:
             trial.set_user_attr(RESULT, result)
             self.study.tell(trial, state=optuna.trial.TrialState.PRUNED)
 
-    def failed(self, trial: Trial, reason: str) -> None:
-        """A trial could not be finished, and why."""
+    def failed(self, trial: Trial, reason: str, result: dict[str, Any] | None = None) -> None:
+        """A trial could not be finished, why, and what is known of it nevertheless."""
         import optuna
 
         with quietly(), _once():
             trial.set_user_attr(REASON, reason)
+            if result is not None:
+                trial.set_user_attr(RESULT, result)
             self.study.tell(trial, state=optuna.trial.TrialState.FAIL)
 
     def all(self) -> list[FrozenTrial]:
@@ -211,10 +213,6 @@ class Trials:
     def begun(self) -> int:
         """How many trials there are but for those that only wait."""
         return sum(one.state.name != "WAITING" for one in self.all())
-
-    def waiting(self) -> int:
-        """How many are planned and not begun."""
-        return len(self._in("WAITING"))
 
     def _in(self, state: str) -> list[FrozenTrial]:
         return [one for one in self.all() if one.state.name == state]

@@ -53,12 +53,10 @@ def seconds_left(search: Search, trials: list[FrozenTrial]) -> float | None:
     """Seconds until the search has ended: trials, the leaders again, the runs on test. None before any ended."""
     ended, pruner = ended_of(trials), search.section.pruner
     stops = pruner.share(search.epochs()) if search.column else 1.0
-    n = getattr(search.workers, "n", 1)
+    n = search.workers.n
     others = [one for one in trials if one.state.name == "RUNNING" and one.number not in search.since]
     running = [(search.clock() - at, search.standing.get(number, (0, None))[0]) for number, at in search.since.items()]
-    costs = costs_of(
-        ended, search.epochs(), stops, getattr(pruner, "start", getattr(pruner, "factor", 0)), len(running)
-    )
+    costs = costs_of(ended, search.epochs(), stops, pruner.spared(), len(running))
     if costs is None:
         return None
     more = max(0, search.budget() - len(ended) - len(running) - len(others))
@@ -99,7 +97,9 @@ def ended_of(trials: Iterable[FrozenTrial]) -> list[Ended]:
         if not one.state.is_finished():
             continue
         result = one.user_attrs.get("result", {})
-        whole = 0.0 if one.duration is None else one.duration.total_seconds()
+        # A failure that nobody timed was found after its process had gone, at any time.
+        timed = one.duration is not None and one.state.name != "FAIL"
+        whole = one.duration.total_seconds() if timed and one.duration is not None else 0.0
         trained, had = (float(result.get(name) or 0.0) for name in ("train_seconds", "model_seconds"))
         seconds, epochs = float(result.get(TOOK, whole)), float(result.get("epochs") or 0)
         found.append(Ended(one.number, one.state.name, seconds, epochs, trained, had, result.get("model")))
