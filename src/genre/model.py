@@ -25,7 +25,7 @@ from genre.heads import MOST_CLASSES, Examples, Head, LabelFacts, Language
 from genre.hidden import PassingStates, hidden_states, tokenize
 from genre.labels import Label
 from genre.prompts import item_texts
-from genre.textencoder import TextEncoder, build, item_vectors, load, pretrained_vectors
+from genre.textencoder import TextEncoder, build, load, pretrained_items, pretrained_vectors
 from genre.types import Floats, Ints
 
 if TYPE_CHECKING:
@@ -328,7 +328,7 @@ def state_of(module: nn.Module) -> dict[str, Tensor]:
 
 def text_vectors(config: Config, data: Dataset) -> Floats:
     """Item texts as the pretrained language model sees them, as `genre.textencoder.item_vectors` says."""
-    return item_vectors(config.model, load(config.model.backbone), data)
+    return pretrained_items(config.model, data)
 
 
 def text_embedder(config: Config) -> Callable[[list[str]], Floats]:

@@ -106,11 +106,16 @@ class Writer:
         """Where each event is written, as its number in `HISTORY`; -1 for one that the prompt has no place for."""
         if "history" in places:
             return np.zeros(len(histories.item), dtype=np.int8)
-        actions = Log.of(self.data).actions
-        holds = Label.parse(self.formulation.liked).of_events(histories, actions)
+        label, actions = self._liked
+        holds = label.of_events(histories, actions)
         sort = np.where(holds == 0, HISTORY.index("disliked"), HISTORY.index("liked"))
         asked = [HISTORY.index(name) for name in places if name]
         return np.where(np.isin(sort, asked), sort, -1).astype(np.int8)
+
+    @cached_property
+    def _liked(self) -> tuple[Label, tuple[str, ...]]:
+        """What is liked, and the words of the log's actions."""
+        return Label.parse(self.formulation.liked), Log.of(self.data).actions
 
     def _room(self, item: int, places: int) -> int:
         """Tokens that are left for the history, which stands in so many places."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +19,14 @@ from genre.formulations import Asked, Propose
 from genre.heads import Head
 from genre.hidden import PassingStates, States, hidden_states
 from genre.labels import CHOSEN, Label
-from genre.offsets import offsets_of
+from genre.offsets import Offset, offsets_of
 from genre.prompts import Prompt, Writer
 from genre.ranking import top_lists
 from genre.shots import draw_of_each
 from genre.sources import Resources
 from genre.spans import Span, read_spans
 from genre.text import batches_by_length, render
-from genre.textencoder import item_vectors
+from genre.textencoder import pretrained_items
 from genre.types import Floats, Ints
 
 IGNORED = -100
@@ -161,8 +161,12 @@ class SheetMaker:
         self.section, self.loaded, self.data, self.seed, self.shots = section, loaded, data, seed, shots
         self.log = Log.of(data)
         self.writer = Writer(section, loaded, data)
-        vectors = partial(item_vectors, section, loaded, data)
-        self.offsets = offsets_of(section.heads, self.log, data.items.num_rows, vectors)
+
+    @cached_property
+    def offsets(self) -> dict[str, Offset]:
+        """What was counted for the heads; texts alone need none of it."""
+        vectors = partial(pretrained_items, self.section, self.data)
+        return offsets_of(self.section.heads, self.log, self.data.items.num_rows, vectors)
 
     @times("write texts")
     def part(self, part: str) -> Sheet:

@@ -205,3 +205,8 @@ def item_vectors(section: ModelSection, loaded: Loaded, data: Dataset) -> Floats
     vectors = pretrained_vectors(loaded, texts, section.max_tokens)
     vectors[~told] = 0
     return vectors
+
+
+def pretrained_items(section: ModelSection, data: Dataset) -> Floats:
+    """The same by the language model as it came, whatever form of it answers: what was learned from them holds."""
+    return item_vectors(section, load(section.backbone), data)

@@ -29,7 +29,7 @@ from genre.offsets import Offset, offsets_of
 from genre.parallel import team
 from genre.prompts import Writer
 from genre.sheets import IGNORED, Rows, Sheet
-from genre.textencoder import TextEncoder, build, item_vectors, load
+from genre.textencoder import TextEncoder, build, load, pretrained_items
 from genre.types import Floats, Ints
 
 FORMAT = 1
@@ -242,8 +242,7 @@ class PairReader:
     @cached_property
     def offsets(self) -> dict[str, Offset]:
         """What was counted for its heads."""
-        section, loaded = self.trained.model.section, self.trained.loaded
-        vectors = partial(item_vectors, section, loaded, self.data)
+        vectors = partial(pretrained_items, self.trained.model.section, self.data)
         return offsets_of(self.heads, Log.of(self.data), self.data.items.num_rows, vectors)
 
     def score_next(self, histories: Histories) -> Floats:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from genre.errors import DataError
-from genre.policies import Arms, Doubles, Feedback, Policy
+from genre.policies import Arms, Doubles, Policy
 from genre.types import Bools, State
 
 
@@ -71,11 +70,3 @@ def marginals(policy: Policy, state: State, arms: Arms, k: int, rng: np.random.G
             total[place] += said
             still[int(rng.choice(len(arms), p=said / said.sum()))] = False
     return total / (draws if k > 1 else 1)
-
-
-def replay(policy: Policy, n_items: int, dim: int, log: Iterable[Feedback]) -> State:
-    """The state that a policy has after all feedback of a ``log``, from the start."""
-    state = policy.start(n_items, dim)
-    for feedback in log:
-        state = policy.update(state, feedback)
-    return state
